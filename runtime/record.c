@@ -1,6 +1,7 @@
 #include "runtime/record.h"
 #include "runtime/text.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -278,7 +279,8 @@ size_t lm_record_bytes(const lm_record *record)
     size_t bytes = sizeof *record + record->chunk_bytes;
     if (record->attrs != record->attrs_inside) bytes += record->cap_attrs * sizeof *record->attrs;
     for (unsigned i = 0; i < record->n_tensors; i++)
-        bytes += record->tensors[i].tensor->bytes + sizeof *record->tensors[i].tensor;
+        bytes += sizeof *record->tensors[i].tensor +
+                 (record->tensors[i].tensor->data ? record->tensors[i].tensor->bytes : 0);
     return bytes;
 }
 
@@ -306,7 +308,7 @@ const char *lm_value_text(lm_value value, char buffer[64])
     case LM_KIND_BOOL: return value.boolean ? "true" : "false";
     case LM_KIND_INT: snprintf(buffer, 64, "%lld", (long long)value.integer); return buffer;
     case LM_KIND_REAL:
-        if (value.real - value.real == 0) return lm_text_real(buffer, value.real);
+        if (isfinite(value.real)) return lm_text_real(buffer, value.real);
         break;
     case LM_KIND_NULL: break;
     }

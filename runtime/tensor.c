@@ -9,9 +9,9 @@ static const struct {
     const char *name;
     size_t size;
 } dtypes[] = {
-    [LM_U8] = {"uint8", 1},    [LM_I16] = {"int16", 2},      [LM_I32] = {"int32", 4},       [LM_I64] = {"int64", 8},
-    [LM_F32] = {"float32", 4}, [LM_F64] = {"float64", 8},    [LM_U16] = {"uint16", 2},      [LM_U32] = {"uint32", 4},
-    [LM_BOOL8] = {"bool", 1},  [LM_C64] = {"complex64", 8},  [LM_C128] = {"complex128", 16},
+    [LM_U8] = {"uint8", 1},    [LM_I16] = {"int16", 2},     [LM_I32] = {"int32", 4},        [LM_I64] = {"int64", 8},
+    [LM_F32] = {"float32", 4}, [LM_F64] = {"float64", 8},   [LM_U16] = {"uint16", 2},       [LM_U32] = {"uint32", 4},
+    [LM_BOOL8] = {"bool", 1},  [LM_C64] = {"complex64", 8}, [LM_C128] = {"complex128", 16},
 };
 enum { N_DTYPES = sizeof dtypes / sizeof *dtypes };
 
@@ -171,14 +171,38 @@ char *lm_tensor_shape_text(char buffer[192], const lm_tensor *tensor)
 #define FOR_DTYPE(tensor, BODY)                                                                                        \
     switch ((tensor)->dtype) {                                                                                         \
     case LM_U8:                                                                                                        \
-    case LM_BOOL8: { const uint8_t *from = (tensor)->data; BODY } break;                                               \
-    case LM_I16: { const int16_t *from = (tensor)->data; BODY } break;                                                 \
-    case LM_U16: { const uint16_t *from = (tensor)->data; BODY } break;                                                \
-    case LM_I32: { const int32_t *from = (tensor)->data; BODY } break;                                                 \
-    case LM_U32: { const uint32_t *from = (tensor)->data; BODY } break;                                                \
-    case LM_I64: { const int64_t *from = (tensor)->data; BODY } break;                                                 \
-    case LM_F32: { const float *from = (tensor)->data; BODY } break;                                                   \
-    case LM_F64: { const double *from = (tensor)->data; BODY } break;                                                  \
+    case LM_BOOL8: {                                                                                                   \
+        const uint8_t *from = (tensor)->data;                                                                          \
+        BODY                                                                                                           \
+    } break;                                                                                                           \
+    case LM_I16: {                                                                                                     \
+        const int16_t *from = (tensor)->data;                                                                          \
+        BODY                                                                                                           \
+    } break;                                                                                                           \
+    case LM_U16: {                                                                                                     \
+        const uint16_t *from = (tensor)->data;                                                                         \
+        BODY                                                                                                           \
+    } break;                                                                                                           \
+    case LM_I32: {                                                                                                     \
+        const int32_t *from = (tensor)->data;                                                                          \
+        BODY                                                                                                           \
+    } break;                                                                                                           \
+    case LM_U32: {                                                                                                     \
+        const uint32_t *from = (tensor)->data;                                                                         \
+        BODY                                                                                                           \
+    } break;                                                                                                           \
+    case LM_I64: {                                                                                                     \
+        const int64_t *from = (tensor)->data;                                                                          \
+        BODY                                                                                                           \
+    } break;                                                                                                           \
+    case LM_F32: {                                                                                                     \
+        const float *from = (tensor)->data;                                                                            \
+        BODY                                                                                                           \
+    } break;                                                                                                           \
+    case LM_F64: {                                                                                                     \
+        const double *from = (tensor)->data;                                                                           \
+        BODY                                                                                                           \
+    } break;                                                                                                           \
     default: break;                                                                                                    \
     }
 

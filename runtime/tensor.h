@@ -43,7 +43,7 @@ typedef struct lm_tensor {
     unsigned ndim; /* 0: a single number */
     size_t shape[LM_MAX_DIMS];
     size_t bytes;
-    void *data;
+    void *data; /* NULL while it lies in the store under its digest: the engine loads it before a step may peek */
     char *unit;          /* FITS spelling; NULL: none or unknown */
     char *axes;          /* names separated by spaces, or NULL */
     atomic_uint hashed;  /* 2: digest is valid; 1: being set */
