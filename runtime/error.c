@@ -4,9 +4,9 @@
 #include <string.h>
 
 static const char *const names[] = {
-    [LM_OK] = "ok",         [LM_EINPUT] = "input", [LM_EIO] = "io",       [LM_ETIMEOUT] = "timeout",
+    [LM_OK] = "ok",          [LM_EINPUT] = "input",   [LM_EIO] = "io",       [LM_ETIMEOUT] = "timeout",
     [LM_EMEMORY] = "memory", [LM_ECANCEL] = "cancel", [LM_EGRAPH] = "graph", [LM_EUSAGE] = "usage",
-    [LM_ESTORE] = "store",  [LM_ECRASH] = "crash", [LM_EBUG] = "bug",
+    [LM_ESTORE] = "store",   [LM_ECRASH] = "crash",   [LM_EBUG] = "bug",
 };
 
 const char *lm_status_name(lm_status status)

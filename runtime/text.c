@@ -209,7 +209,7 @@ static _Bool parse_with_unit(const char *text, const unit *units, double *ret)
 
 _Bool lm_parse_duration(const char *text, double *ret_seconds)
 {
-    static const unit units[] = {{"", 1},     {"s", 1},   {"ms", 1e-3}, {"us", 1e-6},  {"m", 60},
+    static const unit units[] = {{"", 1},     {"s", 1},    {"ms", 1e-3}, {"us", 1e-6}, {"m", 60},
                                  {"min", 60}, {"h", 3600}, {"d", 86400}, {NULL, 0}};
     double seconds;
     if (!parse_with_unit(text, units, &seconds) || seconds < 0) return 0;

@@ -28,13 +28,13 @@ const char *test_folder(void);
  * skipped, saying so. Static storage, good for four calls. */
 const char *test_shared(const char *path);
 
-#define TEST(name)                                                                           \
-    static void test_##name(void);                                                           \
-    __attribute__((constructor)) static void test_register_##name(void)                      \
-    {                                                                                        \
-        static test_case test = {#name, test_##name, NULL};                                  \
-        test_register(&test);                                                                \
-    }                                                                                        \
+#define TEST(name)                                                                                                     \
+    static void test_##name(void);                                                                                     \
+    __attribute__((constructor)) static void test_register_##name(void)                                                \
+    {                                                                                                                  \
+        static test_case test = {#name, test_##name, NULL};                                                            \
+        test_register(&test);                                                                                          \
+    }                                                                                                                  \
     static void test_##name(void)
 
 typedef struct {
@@ -43,17 +43,17 @@ typedef struct {
 #define ABS(x) ((test_tolerance){.absolute = (x)})
 #define REL(x) ((test_tolerance){.relative = (x)})
 
-#define CHECK(condition)                                                                     \
-    do {                                                                                     \
-        if (!(condition)) test_fail(__FILE__, __LINE__, "%s", #condition);                   \
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) test_fail(__FILE__, __LINE__, "%s", #condition);                                             \
     } while (0)
 #define FAIL(...) test_fail(__FILE__, __LINE__, __VA_ARGS__)
 #define SKIP(...) test_skip(__VA_ARGS__)
 /* A call that must succeed: OK(lm_foo(&x, err), err) */
-#define OK(call, err)                                                                        \
-    do {                                                                                     \
-        lm_status test_status_ = (call);                                                     \
-        if (test_status_) test_fail(__FILE__, __LINE__, "%s: %s", #call, (err)->text);       \
+#define OK(call, err)                                                                                                  \
+    do {                                                                                                               \
+        lm_status test_status_ = (call);                                                                               \
+        if (test_status_) test_fail(__FILE__, __LINE__, "%s: %s", #call, (err)->text);                                 \
     } while (0)
 #define NEAR(a, b, ...) test_near(__FILE__, __LINE__, #a, (a), (b), __VA_ARGS__)
 #define EQUAL_INT(a, b) test_equal_int(__FILE__, __LINE__, #a, (long long)(a), (long long)(b))
