@@ -1,0 +1,32 @@
+# What `cmake --install` puts where: the program, the headers that a plugin's author includes (under include/lensmill, by
+# the same names as here: gcc -I PREFIX/include/lensmill -DLM_PLUGIN), the message schema and the example graphs.
+include(GNUInstallDirs)
+
+# A header and all that it includes by "...", so that the list cannot grow stale. Sets RET in the caller.
+function(header_closure RET)
+  set(TODO ${ARGN})
+  set(DONE "")
+  while(TODO)
+    list(POP_FRONT TODO HEADER)
+    if(HEADER IN_LIST DONE OR NOT EXISTS ${CMAKE_SOURCE_DIR}/${HEADER})
+      continue()
+    endif()
+    list(APPEND DONE ${HEADER})
+    set_property(DIRECTORY ${CMAKE_SOURCE_DIR} APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${HEADER})
+    file(STRINGS ${CMAKE_SOURCE_DIR}/${HEADER} LINES REGEX "^#include \"")
+    foreach(LINE ${LINES})
+      string(REGEX REPLACE "^#include \"([^\"]*)\".*" "\\1" NAME "${LINE}")
+      list(APPEND TODO ${NAME})
+    endforeach()
+  endwhile()
+  set(${RET} ${DONE} PARENT_SCOPE)
+endfunction()
+
+install(TARGETS lensmill)
+header_closure(PLUGIN_HEADERS runtime/operator.h runtime/plugin.h)
+foreach(HEADER ${PLUGIN_HEADERS})
+  get_filename_component(FOLDER ${HEADER} DIRECTORY)
+  install(FILES ${HEADER} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/lensmill/${FOLDER})
+endforeach()
+install(FILES schemas/lensmill.proto DESTINATION ${CMAKE_INSTALL_DATADIR}/lensmill/schemas)
+install(DIRECTORY graphs DESTINATION ${CMAKE_INSTALL_DATADIR}/lensmill OPTIONAL)
