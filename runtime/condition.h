@@ -5,6 +5,7 @@
 #include "runtime/record.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 
 /* A compiled expression. libjq keeps state while it runs: a condition holds one program a thread that uses it, made on
  * first use, and may be shared by threads. */
