@@ -43,9 +43,14 @@ lm_status lm_fail(lm_error *err, lm_status status, const char *hint, const char 
 void lm_error_in(lm_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void lm_error_clear(lm_error *err);
 
-#define LM_FAIL(err, status, ...) lm_fail(err, status, NULL, __VA_ARGS__)
-#define LM_FAIL_HINT(err, status, hint, ...) lm_fail(err, status, hint, __VA_ARGS__)
-#define LM_NOMEM(err) lm_fail(err, LM_EMEMORY, "Free memory, or run with fewer workers.", "out of memory")
+/* Both have the value `status` where the compiler can see it, so that it knows what stays unset after a failure. */
+#define LM_FAIL(err, status, ...) LM_FAIL_HINT(err, status, NULL, __VA_ARGS__)
+#define LM_FAIL_HINT(err, status, hint, ...)           \
+    __extension__({                                    \
+        (void)lm_fail(err, status, hint, __VA_ARGS__); \
+        (lm_status)(status);                           \
+    })
+#define LM_NOMEM(err) LM_FAIL_HINT(err, LM_EMEMORY, "Free memory, or run with fewer workers.", "out of memory")
 
 /* Pass an error on. Only in functions without goto. */
 #define LM_TRY(call)                                   \
