@@ -16,7 +16,7 @@ export OPENBLAS_NUM_THREADS=1
 case $kind in
 plain) exec "$@" ;;
 address)
-    export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:allocator_may_return_null=1
+    export ASAN_OPTIONS=exitcode=99:detect_stack_use_after_return=1:strict_string_checks=1:allocator_may_return_null=1
     export UBSAN_OPTIONS=print_stacktrace=1
     export LSAN_OPTIONS=suppressions=$here/suppress/leak.supp:print_suppressions=0
     steady "$@"
