@@ -97,6 +97,14 @@ void test_contains(const char *file, int line, const char *text, const char *par
         test_fail(file, line, "\"%s\" does not hold \"%s\"", text ? text : "(null)", part);
 }
 
+/* A function of its own: nothing in it changes between setjmp and longjmp. */
+static int outcome_of(const test_case *test)
+{
+    int outcome = setjmp(out);
+    if (!outcome) test->run();
+    return outcome;
+}
+
 int main(int argc, char **argv)
 {
     int counts[3] = {0};
@@ -104,8 +112,7 @@ int main(int argc, char **argv)
         bool wanted = argc < 2;
         for (int i = 1; i < argc; i++) wanted |= strcmp(argv[i], test->name) == 0;
         if (!wanted) continue;
-        int outcome = setjmp(out);
-        if (!outcome) test->run();
+        int outcome = outcome_of(test);
         static const char *const words[] = {"ok", "FAILED", "skipped"};
         printf("%-8s %s%s%s\n", words[outcome], test->name, outcome ? ": " : "", outcome ? reason : "");
         fflush(stdout);
