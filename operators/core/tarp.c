@@ -16,13 +16,14 @@ lm_status lm_tarp_space_init(lm_tarp_space *space, const double *truth, size_t n
 {
     size_t rows = BLOCK / dims ? BLOCK / dims : 1;
     *space = (lm_tarp_space){.dims = dims, .distance = distance, .rows = rows};
-    space->low = lm_alloc(2, dims * sizeof(double));
+    space->low = lm_alloc(3, dims * sizeof(double));
     space->weight = lm_alloc(3, rows * dims * sizeof(double));
     if (!space->low || !space->weight) {
         lm_tarp_space_done(space);
         return LM_NOMEM(err);
     }
-    space->width = space->low + dims;
+    space->high = space->low + dims;
+    space->width = space->high + dims;
     space->point = space->weight + rows * dims;
     space->block = space->point + rows * dims;
     for (size_t k = 0; k < dims; k++) {
@@ -32,6 +33,7 @@ lm_status lm_tarp_space_init(lm_tarp_space *space, const double *truth, size_t n
             high = fmax(high, truth[i * dims + k]);
         }
         space->low[k] = low;
+        space->high[k] = high;
         space->width[k] = normalise ? high - low + 1e-10 : 1;
         double w = 1 / space->width[k];
         for (size_t r = 0; r < rows; r++) space->weight[r * dims + k] = distance == LM_TARP_EUCLIDEAN ? w * w : w;
@@ -43,7 +45,7 @@ void lm_tarp_space_done(lm_tarp_space *space)
 {
     space->low = lm_free(space->low);
     space->weight = lm_free(space->weight);
-    space->width = space->point = space->block = NULL;
+    space->high = space->width = space->point = space->block = NULL;
 }
 
 LM_CLONES static void weigh(const double *restrict x, const double *restrict point, const double *restrict weight,

@@ -17,12 +17,12 @@ typedef enum lm_tarp_distance { LM_TARP_EUCLIDEAN, LM_TARP_MANHATTAN } lm_tarp_d
 typedef struct lm_tarp_space {
     size_t dims;
     lm_tarp_distance distance;
-    double *low;    /* [dims] the smallest true value of each parameter */
-    double *width;  /* [dims] high - low + 1e-10, or 1 where distances are not normalised */
-    double *weight; /* scratch: 1/width^2 (Euclidean) or 1/width (Manhattan), repeated over a block of rows */
-    double *point;  /* scratch: the reference point, repeated */
-    double *block;  /* scratch */
-    size_t rows;    /* of a block */
+    double *low, *high; /* [dims] the range of each parameter's true values */
+    double *width;      /* [dims] high - low + 1e-10, or 1 where distances are not normalised */
+    double *weight;     /* scratch: 1/width^2 (Euclidean) or 1/width (Manhattan), repeated over a block of rows */
+    double *point;      /* scratch: the reference point, repeated */
+    double *block;      /* scratch */
+    size_t rows;        /* of a block */
 } lm_tarp_space;
 
 /* truth is [n_sims, dims]; n_sims >= 1, dims >= 1. normalise: put every parameter on the range of its true values. */
