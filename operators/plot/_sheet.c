@@ -8,10 +8,11 @@
 enum {
     MARGIN = 16,
     GAP = 3,         /* between the panels of a record */
+    BAR_GAP = 10,    /* the same, where colour bars have numbers */
     RECORD_GAP = 14, /* between records side by side */
     ROW_GAP = 8,     /* between rows of records */
     LABEL = 18,      /* the line with a record's id */
-    HEADING = 20,    /* the line with the names of the panels */
+    HEADING = 24,    /* the line with the names of the panels */
     TITLE = 34,
     BAR = 10,       /* a colour bar, with its numbers below */
     BAR_LINE = 36,  /* what it takes in all */
@@ -25,8 +26,8 @@ struct lm_sheet {
     const lm_sheet_style *style;
     lm_canvas *canvas;
     size_t n, added, columns;
-    double thumb, height; /* of a panel */
-    double left, top;     /* of the first record's label */
+    double thumb, height, gap; /* of a panel, and between two */
+    double left, top;          /* of the first record's label */
     double pitch_x, pitch_y;
     double *values, *scratch, *shades; /* of one image; `room` numbers each */
     size_t room;
@@ -61,8 +62,20 @@ static double aspect(const lm_sheet_style *style, const lm_record *first)
     return 1;
 }
 
-lm_status lm_sheet_new(const lm_sheet_style *style, size_t n, size_t of, const lm_record *first, lm_sheet **ret,
-                       lm_error *err)
+/* The title, and what the sheet does not show. False if there is nothing to say. */
+static bool title_text(char *to, size_t room, const char *title, size_t n, size_t of, size_t missing)
+{
+    char left_out[80] = "", failed[80] = "";
+    if (n < of) snprintf(left_out, sizeof left_out, "%zu of %zu records", n, of);
+    if (missing) snprintf(failed, sizeof failed, "%s%zu failed before", *left_out ? ", " : "", missing);
+    if (!title) title = "";
+    bool notes = *left_out || *failed;
+    snprintf(to, room, "%.300s%s%s%s", title, *title && notes ? " — " : "", left_out, failed);
+    return *to;
+}
+
+lm_status lm_sheet_new(const lm_sheet_style *style, size_t n, size_t of, size_t missing, const lm_record *first,
+                       lm_sheet **ret, lm_error *err)
 {
     LM_OWN(lm_sheet) sheet = lm_alloc(1, sizeof *sheet);
     if (!sheet) return LM_NOMEM(err);
@@ -77,11 +90,13 @@ lm_status lm_sheet_new(const lm_sheet_style *style, size_t n, size_t of, const l
     if (!style->thumb) thumb = fmin(fmax(thumb, THUMB_LEAST), THUMB_MOST);
     sheet->thumb = thumb;
     sheet->height = round(thumb * aspect(style, first));
-    double strip = (double)panels * (thumb + GAP) - GAP;
+    sheet->gap = thumb >= BAR_FROM ? BAR_GAP : GAP;
+    double strip = (double)panels * (thumb + sheet->gap) - sheet->gap;
     size_t rows = (n + sheet->columns - 1) / sheet->columns;
     sheet->pitch_x = strip + RECORD_GAP;
     sheet->pitch_y = LABEL + sheet->height + ROW_GAP + (thumb >= BAR_FROM ? BAR_LINE : 0);
-    bool title = (style->title && *style->title) || n < of;
+    char words[512];
+    bool title = title_text(words, sizeof words, style->title, n, of, missing);
     sheet->left = MARGIN;
     sheet->top = MARGIN + (title ? TITLE : 0) + HEADING;
     double width = 2 * MARGIN + (double)sheet->columns * sheet->pitch_x - RECORD_GAP;
@@ -90,21 +105,15 @@ lm_status lm_sheet_new(const lm_sheet_style *style, size_t n, size_t of, const l
     sheet->canvas = lm_canvas_new(width, height, 1);
     if (!sheet->canvas) return LM_NOMEM(err);
 
-    if (title) {
-        char text[512];
-        const char *words = style->title ? style->title : "";
-        int used = snprintf(text, sizeof text, "%s", words);
-        if (n < of && used >= 0 && (size_t)used < sizeof text)
-            snprintf(text + used, sizeof text - (size_t)used, "%s%zu of %zu records", *words ? " — " : "", n, of);
+    if (title)
         lm_canvas_text_within(sheet->canvas, MARGIN, MARGIN + 10, width - 2 * MARGIN,
-                              (lm_font){.size = 18, .color = LM_INK}, text);
-    }
+                              (lm_font){.size = 18, .color = LM_INK}, words);
     for (size_t c = 0; c < sheet->columns && n; c++)
         for (size_t t = 0; t < panels; t++)
-            lm_canvas_text_within(sheet->canvas,
-                                  sheet->left + (double)c * sheet->pitch_x + (double)t * (thumb + GAP) + thumb / 2,
-                                  sheet->top - HEADING / 2.0 - 2, thumb,
-                                  (lm_font){.size = 12, .color = LM_FAINT, .align = 0.5}, style->tensors[t]);
+            lm_canvas_text_within(
+                sheet->canvas, sheet->left + (double)c * sheet->pitch_x + (double)t * (thumb + sheet->gap) + thumb / 2,
+                sheet->top - HEADING / 2.0 - 3, thumb, (lm_font){.size = 12, .color = LM_FAINT, .align = 0.5},
+                style->tensors[t]);
     if (n == 0)
         lm_canvas_text(sheet->canvas, width / 2, height / 2, (lm_font){.size = 15, .color = LM_FAINT, .align = 0.5},
                        "no records");
@@ -130,7 +139,7 @@ lm_canvas *lm_sheet_canvas(lm_sheet *sheet)
 
 void lm_sheet_panel(const lm_sheet *sheet, size_t i, size_t tensor, double ret[4])
 {
-    ret[0] = sheet->left + (double)(i % sheet->columns) * sheet->pitch_x + (double)tensor * (sheet->thumb + GAP);
+    ret[0] = sheet->left + (double)(i % sheet->columns) * sheet->pitch_x + (double)tensor * (sheet->thumb + sheet->gap);
     ret[1] = sheet->top + (double)(i / sheet->columns) * sheet->pitch_y + LABEL;
     ret[2] = sheet->thumb;
     ret[3] = sheet->height;
@@ -172,10 +181,10 @@ static void resample(const double *image, size_t h, size_t w, double *dots, size
     }
 }
 
-/* A number for people: three digits. */
+/* A number for people: three digits, and a minus sign as wide as a plus. */
 static void short_number(char buffer[32], double value)
 {
-    snprintf(buffer, 32, "%.3g", value == 0 ? 0 : value);
+    snprintf(buffer, 32, "%s%.3g", value < 0 ? "−" : "", fabs(value));
 }
 
 static void color_bar(lm_sheet *sheet, const double box[4], lm_stretch stretch, lm_limits limits, lm_colormap map,
@@ -280,7 +289,7 @@ lm_status lm_sheet_add(lm_sheet *sheet, const lm_record *record, lm_error *err)
     double box[4];
     lm_sheet_panel(sheet, sheet->added, 0, box);
     lm_canvas_text_within(sheet->canvas, box[0], box[1] - LABEL / 2.0, sheet->pitch_x - RECORD_GAP,
-                          (lm_font){.size = 12, .color = LM_INK}, lm_record_id(record));
+                          (lm_font){.size = 12, .color = LM_INK, .bold = true}, lm_record_id(record));
     lm_limits limits;
     lm_status status;
     bool shared = shared_limits(sheet, record, &limits, &status, err);

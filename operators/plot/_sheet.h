@@ -30,10 +30,11 @@ typedef struct lm_sheet_style {
 
 typedef struct lm_sheet lm_sheet;
 
-/* A sheet for n records of `of` that there are (the title says so where they differ). The shape of the first record's
- * images decides that of all panels; first may be NULL where n is 0. The style is borrowed. */
-lm_status lm_sheet_new(const lm_sheet_style *style, size_t n, size_t of, const lm_record *first, lm_sheet **ret,
-                       lm_error *err);
+/* A sheet for n records of `of` that there are, and `missing` more that failed before they came here (the title says so).
+ * The shape of the first record's images decides that of all panels; first may be NULL where n is 0. The style is
+ * borrowed. */
+lm_status lm_sheet_new(const lm_sheet_style *style, size_t n, size_t of, size_t missing, const lm_record *first,
+                       lm_sheet **ret, lm_error *err);
 lm_sheet *lm_sheet_free(lm_sheet *sheet);
 LM_OWNABLE(lm_sheet, lm_sheet_free)
 
