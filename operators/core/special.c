@@ -90,8 +90,8 @@ double lm_chi2_from_log_tail(double log_p, double dof)
         if (above) high = x;
         else low = x;
         double next = x - (value - goal) / slope;
-        if (!(next > low && next < high)) next = (low + high) / 2;
         if (fabs(next - x) <= 1e-15 * x) return 2 * next;
+        if (!(next > low && next < high)) next = (low + high) / 2;
         x = next;
     }
     return 2 * x;
