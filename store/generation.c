@@ -6,6 +6,8 @@
  */
 #include "store/internal.h"
 
+#include "runtime/log.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -16,7 +18,8 @@ static const size_t MAP_SIZE = (size_t)1 << 36;
 static const size_t MAP_SIZE = (size_t)1 << 42;
 #endif
 
-enum { SLICE = 65536 }; /* index entries a transaction: their pages stay below LMDB's limit of 131,071 dirty ones */
+enum { MANY = 1 << 16 }; /* rows without any index: it is made at once */
+enum { SLICE = 65536 };  /* index entries a transaction: their pages stay below LMDB's limit of 131,071 dirty ones */
 
 static const char *const table_names[LM_TABLES] = {
     [LM_TABLE_RUNS] = "runs",
@@ -34,6 +37,18 @@ lm_status lm_generation_make(const char *folder, uint64_t number, lm_error *err)
         LM_OWN(lm_chars) path = lm_folder_path(folder, number, below[i]);
         if (!path) return LM_NOMEM(err);
         int code = lm_os_mkdir(path);
+        if (code) return lm_store_fail(err, folder, "write to", code);
+    }
+    return LM_OK;
+}
+
+lm_status lm_generation_settle(const char *folder, uint64_t number, lm_error *err)
+{
+    static const char *const below[] = {"/log", "/index", ""};
+    for (size_t i = 0; i < sizeof below / sizeof *below; i++) {
+        LM_OWN(lm_chars) path = lm_folder_path(folder, number, below[i]);
+        if (!path) return LM_NOMEM(err);
+        int code = lm_os_sync_folder(path);
         if (code) return lm_store_fail(err, folder, "write to", code);
     }
     return LM_OK;
@@ -115,28 +130,68 @@ static int open_index_tables(lm_generation *g, bool writing)
     return code;
 }
 
+static lm_status open_log(const char *folder, lm_store_mode mode, lm_generation *g, lm_error *err)
+{
+    LM_OWN(lm_chars) path = lm_folder_path(folder, g->number, "/log");
+    if (!path) return LM_NOMEM(err);
+    int code = env_open(path, 0, mode, &g->log);
+    if (code) return lm_store_fail(err, folder, "open", code);
+    LM_TRY(lm_verify(folder, g->number, "log", g->log, false, err));
+    code = open_log_tables(g, mode == LM_STORE_WRITE);
+    return code ? lm_store_fail(err, folder, "open", code) : LM_OK;
+}
+
+/* *ret_useless: it is missing or damaged, or not of this log. */
+static lm_status open_index(const char *folder, lm_store_mode mode, lm_generation *g, bool *ret_useless, lm_error *err)
+{
+    LM_OWN(lm_chars) path = lm_folder_path(folder, g->number, "/index");
+    if (!path) return LM_NOMEM(err);
+    int code = env_open(path, MDB_NOMETASYNC | MDB_NORDAHEAD, mode, &g->index);
+    lm_status status = code ? LM_OK : lm_verify(folder, g->number, "index", g->index, false, err);
+    if (!code && !status) code = open_index_tables(g, mode == LM_STORE_WRITE);
+    if (!code && !status && (g->indexed > g->last_row || g->applied > g->last_row))
+        status = lm_store_damaged(err, folder, "its log ends at row %" PRIu64 ", its index knows rows up to %" PRIu64,
+                                  g->last_row, g->indexed > g->applied ? g->indexed : g->applied);
+    *ret_useless = status == LM_ESTORE || code == ENOENT || code == MDB_INVALID || code == MDB_CORRUPTED ||
+                   code == MDB_PAGE_NOTFOUND || code == MDB_VERSION_MISMATCH || code == MDB_NOTFOUND;
+    if (*ret_useless && mode == LM_STORE_READ)
+        return LM_FAIL_HINT(err, LM_ESTORE,
+                            "Run a graph with this store: the index is made again from the log, and nothing is lost.",
+                            "the index of the store \"%s\" is missing or damaged", folder);
+    return code ? lm_store_fail(err, folder, "open", code) : status;
+}
+
+/* The log is the truth: without an index the store is slow to open once, not lost. */
+static lm_status remake_index(const char *folder, lm_generation *g, lm_error *err)
+{
+    lm_log(LM_LOG_WARN, "store", "event=index_made_again store=\"%s\" reason=\"%s\"", folder,
+           err ? err->text : "missing or damaged");
+    if (g->index) mdb_env_close(g->index);
+    g->index = NULL;
+    g->indexed = g->applied = 0;
+    g->n_indexed = 0;
+    LM_OWN(lm_chars) path = lm_folder_path(folder, g->number, "/index");
+    if (!path) return LM_NOMEM(err);
+    int code = lm_os_remove_folder(path);
+    if (!code) code = lm_os_mkdir(path);
+    if (code) return lm_store_fail(err, folder, "make the index of", code);
+    bool useless;
+    return open_index(folder, LM_STORE_WRITE, g, &useless, err);
+}
+
 lm_status lm_generation_open(const char *folder, uint64_t number, lm_store_mode mode, lm_generation *ret, lm_error *err)
 {
     lm_generation g = {.number = number};
-    LM_OWN(lm_chars) log = lm_folder_path(folder, number, "/log");
-    LM_OWN(lm_chars) index = lm_folder_path(folder, number, "/index");
-    if (!log || !index) return LM_NOMEM(err);
-    bool writing = mode == LM_STORE_WRITE;
-    int code = env_open(log, 0, mode, &g.log);
-    if (!code) code = open_log_tables(&g, writing);
-    if (!code) code = env_open(index, MDB_NOMETASYNC | MDB_NORDAHEAD, mode, &g.index);
-    if (!code) code = open_index_tables(&g, writing);
-    if (!code && (g.indexed > g.last_row || g.applied > g.last_row)) {
-        lm_generation_close(&g);
-        return lm_store_damaged(err, folder, "its log ends at row %" PRIu64 ", its index knows rows up to %" PRIu64,
-                                g.last_row, g.indexed > g.applied ? g.indexed : g.applied);
+    bool useless = false;
+    lm_status status = open_log(folder, mode, &g, err);
+    if (!status) status = open_index(folder, mode, &g, &useless, err);
+    if (status && useless && mode == LM_STORE_WRITE) {
+        status = remake_index(folder, &g, err);
+        if (!status) lm_error_clear(err);
     }
-    if (code) {
-        lm_generation_close(&g);
-        return lm_store_fail(err, folder, "open", code);
-    }
-    *ret = g;
-    return LM_OK;
+    if (status) lm_generation_close(&g);
+    else *ret = g;
+    return status;
 }
 
 void lm_generation_close(lm_generation *g)
@@ -232,16 +287,21 @@ static int put_slice(lm_generation *g, const lm_index_entry *entries, size_t n, 
     return code;
 }
 
-int lm_generation_index(lm_generation *g, const lm_index_entry *entries, size_t n, uint64_t indexed)
+static int index_entries(lm_generation *g, const lm_index_entry *entries, size_t n, bool append, const uint64_t *mark)
 {
-    bool append = g->n_indexed == 0;
     int code = 0;
     for (size_t i = 0; !code && i < n;) {
         size_t end = n - i > SLICE ? i + SLICE : n;
         while (end < n && memcmp(&entries[end - 1].key, &entries[end].key, sizeof entries->key) == 0) end++;
-        code = put_slice(g, entries + i, end - i, append, end == n ? &indexed : NULL);
+        code = put_slice(g, entries + i, end - i, append, end == n ? mark : NULL);
         i = end;
     }
+    return code;
+}
+
+int lm_generation_index(lm_generation *g, const lm_index_entry *entries, size_t n, uint64_t indexed)
+{
+    int code = index_entries(g, entries, n, g->n_indexed == 0, &indexed);
     if (!code) g->indexed = indexed;
     return code;
 }
@@ -295,18 +355,101 @@ int lm_generation_tail(lm_generation *g, MDB_txn *log, uint64_t after, lm_pendin
     return walk_tail(g, log, after, NULL, pending, NULL);
 }
 
+/* ---- a whole index ----------------------------------------------------------------------------------------------- */
+
+enum { ROUND = 1 << 23 }; /* entries sorted at a time: 200 MB */
+
+/* The entries of rows whose digest begins in the given part of all digests. *ret_n counts on when there is no room. */
+static int gather_part(lm_generation *g, MDB_txn *log, uint64_t part, uint64_t parts, lm_index_entry *entries,
+                       size_t room, size_t *ret_n)
+{
+    MDB_cursor *cursor;
+    int code = lm_os_cursor(log, g->rows, &cursor);
+    if (code) return code;
+    MDB_val key, value;
+    size_t n = 0;
+    for (code = lm_os_cursor_get(cursor, &key, &value, MDB_FIRST); !code;
+         code = lm_os_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+        uint64_t row;
+        if (key.mv_size != sizeof row || value.mv_size < ROW_TRAILER) {
+            code = MDB_CORRUPTED;
+            break;
+        }
+        memcpy(&row, key.mv_data, sizeof row);
+        if (lm_row_kind_of(row) == ROW_JOURNAL) continue;
+        lm_digest digest;
+        memcpy(&digest, (const uint8_t *)value.mv_data + value.mv_size - ROW_TRAILER, sizeof digest);
+        uint64_t place = (uint64_t)digest.bytes[0] << 8 | digest.bytes[1];
+        if (place * parts >> 16 != part) continue;
+        if (n < room) entries[n] = (lm_index_entry){lm_index_key_of(lm_row_kind_of(row), &digest), row};
+        n++;
+    }
+    mdb_cursor_close(cursor);
+    *ret_n = n;
+    return code == MDB_NOTFOUND ? 0 : code;
+}
+
+static int empty_index(lm_generation *g)
+{
+    MDB_txn *txn;
+    int code = lm_os_begin(g->index, true, &txn);
+    if (code) return code;
+    if ((code = lm_os_empty(txn, g->digests))) {
+        mdb_txn_abort(txn);
+        return code;
+    }
+    return lm_os_commit(txn);
+}
+
+/* An index that is empty is made in the order of its keys, a part of them at a time. */
+static int make_index(lm_generation *g, MDB_txn *log)
+{
+    MDB_stat stat;
+    int code = mdb_stat(log, g->rows, &stat);
+    if (code) return code;
+    if (g->n_indexed && (code = empty_index(g))) return code; /* left by one that was cut short */
+    uint64_t parts = stat.ms_entries / ROUND + 1;
+    size_t room = (size_t)(stat.ms_entries / parts + stat.ms_entries / 16 + 4096); /* digests spread evenly */
+    lm_index_entry *entries = lm_alloc_raw(room * sizeof *entries);
+    if (!entries) return ENOMEM;
+    for (uint64_t part = 0; !code && part < parts; part++) {
+        size_t n;
+        code = gather_part(g, log, part, parts, entries, room, &n);
+        if (!code && n > room) code = MDB_CORRUPTED; /* no digests, then */
+        if (code) break;
+        lm_index_sort(entries, n);
+        code = index_entries(g, entries, n, true, NULL);
+    }
+    lm_free(entries);
+    if (!code) code = put_slice(g, NULL, 0, true, &g->last_row);
+    if (!code) g->indexed = g->last_row;
+    return code;
+}
+
+static int apply_journals(lm_generation *g, MDB_txn *log, lm_pending *pending)
+{
+    uint64_t applied = g->applied;
+    MDB_txn *index;
+    int code = lm_os_begin(g->index, true, &index);
+    if (code) return code;
+    code = walk_tail(g, log, g->indexed < applied ? g->indexed : applied, index, pending, &applied);
+    if (!code && applied != g->applied) code = lm_generation_set_mark(g, index, "applied", applied);
+    if (code) {
+        mdb_txn_abort(index);
+        return code;
+    }
+    code = lm_os_commit(index);
+    if (!code) g->applied = applied;
+    return code;
+}
+
 lm_status lm_generation_catch_up(lm_generation *g, const char *folder, lm_pending *pending, lm_error *err)
 {
-    MDB_txn *log = NULL, *index = NULL;
-    uint64_t applied = g->applied;
+    MDB_txn *log;
     int code = lm_os_begin(g->log, false, &log);
-    if (!code) code = lm_os_begin(g->index, true, &index);
-    if (!code) code = walk_tail(g, log, g->indexed < applied ? g->indexed : applied, index, pending, &applied);
-    if (!code) code = lm_generation_set_mark(g, index, "applied", applied);
-    if (log) mdb_txn_abort(log);
-    if (index && !code) code = lm_os_commit(index);
-    else if (index) mdb_txn_abort(index);
     if (code) return lm_store_fail(err, folder, "open", code);
-    g->applied = applied;
-    return LM_OK;
+    if (!g->indexed && g->last_row > MANY) code = make_index(g, log);
+    if (!code) code = apply_journals(g, log, pending);
+    mdb_txn_abort(log);
+    return code ? lm_store_fail(err, folder, "write to", code) : LM_OK;
 }

@@ -92,6 +92,9 @@ struct lm_write {
     size_t bytes;
 };
 
+/* lm_store_snapshot(), which is refused to all but the collector while garbage is collected (read.c). */
+lm_status lm_snapshot_open(lm_store *store, bool collector, lm_snapshot **ret, lm_error *err);
+
 /* ---- error texts (folder.c) --------------------------------------------------------------------------------------- */
 
 /* Says what a code means for the store in `folder`: disk full, read-only, damaged, ... `doing`: "open", "write to". */
@@ -117,6 +120,8 @@ lm_status lm_folder_tidy(const char *folder, uint64_t keep, lm_error *err);
 
 /* Makes the folders of a new generation. */
 lm_status lm_generation_make(const char *folder, uint64_t number, lm_error *err);
+/* Its folders' entries are on disk. */
+lm_status lm_generation_settle(const char *folder, uint64_t number, lm_error *err);
 lm_status lm_generation_open(const char *folder, uint64_t number, lm_store_mode mode, lm_generation *ret,
                              lm_error *err);
 void lm_generation_close(lm_generation *generation);
@@ -160,5 +165,11 @@ void *lm_writer_run(void *store);
 int lm_writer_flush(lm_store *store); /* pending -> index; by the writer's thread, or while it is paused or ended */
 lm_status lm_writer_pause(lm_store *store, lm_error *err); /* waits for what was handed in, then holds the writer */
 void lm_writer_resume(lm_store *store);
+
+/* ---- pages (verify.c) --------------------------------------------------------------------------------------------- */
+
+/* Checks the pages of an environment: all, or only the way to the ends of each table. LM_ESTORE: damaged, says where. */
+lm_status lm_verify(const char *folder, uint64_t generation, const char *env_name, MDB_env *env, bool whole,
+                    lm_error *err);
 
 #endif

@@ -314,6 +314,12 @@ int lm_os_del(MDB_txn *txn, MDB_dbi table, MDB_val *key)
     return mdb_del(txn, table, key, NULL);
 }
 
+int lm_os_empty(MDB_txn *txn, MDB_dbi table)
+{
+    TRY_FAULT(true);
+    return mdb_drop(txn, table, 0);
+}
+
 int lm_os_cursor(MDB_txn *txn, MDB_dbi table, MDB_cursor **ret)
 {
     TRY_FAULT(false);

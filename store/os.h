@@ -48,6 +48,7 @@ int lm_os_table(MDB_txn *txn, const char *name, unsigned flags, MDB_dbi *ret);
 int lm_os_get(MDB_txn *txn, MDB_dbi table, MDB_val *key, MDB_val *ret);
 int lm_os_put(MDB_txn *txn, MDB_dbi table, MDB_val *key, MDB_val *value, unsigned flags);
 int lm_os_del(MDB_txn *txn, MDB_dbi table, MDB_val *key);
+int lm_os_empty(MDB_txn *txn, MDB_dbi table);
 int lm_os_cursor(MDB_txn *txn, MDB_dbi table, MDB_cursor **ret);
 int lm_os_cursor_get(MDB_cursor *cursor, MDB_val *key, MDB_val *value, MDB_cursor_op op);
 int lm_os_cursor_put(MDB_cursor *cursor, MDB_val *key, MDB_val *value, unsigned flags);

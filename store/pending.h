@@ -6,6 +6,7 @@
 #ifndef LM_STORE_PENDING_H
 #define LM_STORE_PENDING_H
 
+#include "runtime/alloc.h"
 #include "runtime/digest.h"
 
 #include <stdbool.h>
@@ -35,6 +36,7 @@ typedef struct lm_pending lm_pending;
 lm_pending *lm_pending_new(void); /* NULL without memory; one reference */
 lm_pending *lm_pending_ref(lm_pending *pending);
 lm_pending *lm_pending_unref(lm_pending *pending); /* from any thread */
+LM_OWNABLE(lm_pending, lm_pending_unref)
 /* Makes room for n more entries; false without memory. */
 bool lm_pending_reserve(lm_pending *pending, size_t n);
 void lm_pending_add(lm_pending *pending, const lm_index_key *key, uint64_t row); /* into room reserved before */

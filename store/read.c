@@ -74,15 +74,15 @@ static int begin_alone(lm_store *store, lm_snapshot *s)
     return code;
 }
 
-lm_status lm_store_snapshot(lm_store *store, lm_snapshot **ret, lm_error *err)
+lm_status lm_snapshot_open(lm_store *store, bool collector, lm_snapshot **ret, lm_error *err)
 {
     lm_snapshot *s = lm_alloc(1, sizeof *s);
     if (!s) return LM_NOMEM(err);
     pthread_mutex_lock(&store->mutex);
-    bool collecting = store->collecting;
-    if (!collecting) store->snapshots++;
+    bool refused = store->collecting && !collector;
+    if (!refused) store->snapshots++;
     pthread_mutex_unlock(&store->mutex);
-    if (collecting) {
+    if (refused) {
         lm_free(s);
         return LM_FAIL_HINT(err, LM_ESTORE, "Wait until it is done.", "garbage is being collected in the store \"%s\"",
                             store->folder);
@@ -96,6 +96,11 @@ lm_status lm_store_snapshot(lm_store *store, lm_snapshot **ret, lm_error *err)
     }
     *ret = s;
     return LM_OK;
+}
+
+lm_status lm_store_snapshot(lm_store *store, lm_snapshot **ret, lm_error *err)
+{
+    return lm_snapshot_open(store, false, ret, err);
 }
 
 lm_snapshot *lm_snapshot_ref(lm_snapshot *s)

@@ -32,6 +32,7 @@ static lm_status open_to_write(lm_store *store, const char *holder, lm_error *er
     } else {
         LM_TRY(lm_generation_make(store->folder, 1, err));
         LM_TRY(lm_generation_open(store->folder, 1, LM_STORE_WRITE, &store->now, err));
+        LM_TRY(lm_generation_settle(store->folder, 1, err));
         LM_TRY(lm_folder_set_current(store->folder, 1, err));
     }
     LM_TRY(lm_generation_catch_up(&store->now, store->folder, store->pending, err));
