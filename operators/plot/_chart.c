@@ -99,9 +99,27 @@ void lm_chart_tick_text(double value, double step, bool logarithmic, char ret[32
     else snprintf(ret, 32, "%s%.*f", sign, decimals > 0 ? decimals : 0, size);
 }
 
+/* Short ticks at 2, 3, ... 9 times the powers of ten, unless they would stand too close. */
+static void draw_minor_ticks(lm_canvas *canvas, const axis *a, const axis *other, bool vertical)
+{
+    if (!a->logarithmic || a->high - a->low > 8) return;
+    for (double p = floor(a->low); p <= a->high; p++)
+        for (int i = 2; i < 10; i++) {
+            double value = i * pow(10, p), at = place(a, value);
+            if (log10(value) < a->low || log10(value) > a->high) continue;
+            for (int side = 0; side < 2; side++) {
+                double edge = side ? other->to : other->from, inward = side == vertical ? -3 : 3, end = edge + inward;
+                if (vertical) lm_canvas_segment(canvas, edge, at, end, at, 0.8, LM_INK, 0);
+                else lm_canvas_segment(canvas, at, edge, at, end, 0.8, LM_INK, 0);
+            }
+        }
+}
+
 static void draw_axes(lm_canvas *canvas, const axis *x, const axis *y, const lm_chart *chart)
 {
     const lm_font font = {.size = 13, .color = LM_INK, .align = 0.5};
+    draw_minor_ticks(canvas, x, y, false);
+    draw_minor_ticks(canvas, y, x, true);
     double ticks[16];
     size_t n = lm_chart_ticks(x->low, x->high, x->logarithmic, ticks);
     for (size_t i = 0; i < n; i++) {
@@ -260,7 +278,7 @@ lm_status lm_chart_draw(const lm_chart *chart, lm_canvas **ret, lm_error *err)
         }
     }
     bool square = chart->diagonal && chart->log_x == chart->log_y;
-    bool unit = square && !chart->log_x && x.low >= 0 && x.high <= 1 && y.low >= 0 && y.high <= 1;
+    bool unit = square && !chart->log_x && fmin(x.low, y.low) >= -1e-6 && fmax(x.high, y.high) <= 1 + 1e-6;
     if (square) x.low = y.low = fmin(x.low, y.low), x.high = y.high = fmax(x.high, y.high);
     if (unit || (square && !points && !chart->log_x)) x.low = y.low = 0, x.high = y.high = 1;
     settle(&x, unit ? 0 : 0.03);
