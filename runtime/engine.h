@@ -1,0 +1,349 @@
+/* Inside the engine: what the loop thread (sched.c) and the workers (worker.c) share. Nobody else includes this.
+ *
+ * The path of one record: a call (a node with its inputs) is put into a batch by the loop thread, a worker computes the
+ * call's key, finds its answer in the store or runs the operator, and leaves items; the loop thread pushes the items of
+ * finished batches, in the order in which they were begun, onto the edges of the node's ports.
+ *
+ * Threads: the loop thread owns nodes, edges, windows, joins and the order; a worker owns the batch that it was given.
+ * Items are immutable once emitted and counted; calls go from the loop to a worker and back.
+ */
+#ifndef LM_RUNTIME_ENGINE_H
+#define LM_RUNTIME_ENGINE_H
+
+#include "runtime/guard.h"
+#include "runtime/map.h"
+#include "runtime/run.h"
+#include "runtime/step.h"
+#include "store/store.h"
+
+#include <pthread.h>
+#include <uv.h>
+
+enum { MAX_DEPTH = 7, MAX_BATCH = 512 };
+
+/* Where a record stands in its stream: the item of the source, then the emission's index at each fan-out. */
+typedef struct order {
+    uint32_t depth;
+    uint32_t at[MAX_DEPTH];
+} order;
+
+typedef enum item_kind {
+    ITEM_RECORD,
+    ITEM_EMPTY,   /* a tombstone: this input gave nothing */
+    ITEM_FAILED,  /* a tombstone: this input died in node `failed_in` */
+    ITEM_UNKNOWN, /* plan: something that is not computed yet */
+} item_kind;
+
+typedef enum home_kind { HOME_NONE, HOME_ROW, HOME_ARTIFACT } home_kind;
+
+typedef struct rt_node rt_node;
+typedef struct origin origin;
+
+/* What travels on an edge. */
+typedef struct item {
+    atomic_uint refs;
+    uint8_t kind, home_kind;
+    uint8_t port;    /* of the node that made it */
+    bool known;      /* ident is set */
+    uint16_t output; /* HOME_ROW: which of the row's outputs */
+    uint32_t index;  /* of a generator's emission */
+    order order;
+    uint64_t ticket;       /* of the write that holds it; 0: none, or long committed */
+    lm_digest ident;       /* what downstream keys see: the artifact's digest, or that of (key, port, index) */
+    lm_digest home;        /* key of the row that has it inside, or the artifact's own digest */
+    lm_record *record;     /* NULL: in the store, or to be computed again from its origin */
+    origin *origin;        /* how it was made; NULL: not kept */
+    const char *failed_in; /* name of the node; lives as long as the graph */
+    char *id;              /* where there is no record */
+} item;
+
+/* The inputs of one port of a call. */
+typedef struct members {
+    item **items;
+    size_t n, missing;
+} members;
+
+/* A call whose result may have to be computed again. */
+struct origin {
+    atomic_uint refs;
+    rt_node *node;
+    unsigned n_in;
+    bool is_error; /* the record on the port `errors`: the input with the attributes error, ... */
+    lm_status error_status;
+    char *error;
+    uint64_t index;
+    struct source_item *source; /* lives as long as the engine */
+    char *window_id;
+    members in[];
+};
+
+typedef struct source_item {
+    char *id, *spec;
+    char **files;
+    size_t n_files;
+    uint64_t number; /* its place in the source's order */
+    lm_error *failed;
+} source_item;
+
+typedef enum outcome {
+    PENDING,
+    OUTPUT,
+    EMPTY,
+    DEAD,
+    SKIPPED,
+    BLOCKED,
+    UNMATCHED,
+    PASS_EMPTY,
+    PASS_FAILED,
+    UNKNOWN,
+    RETRY,
+    STOPPED
+} outcome;
+
+typedef struct emission {
+    uint8_t port; /* LM_ERRORS_PORT: errors */
+    item *item;
+} emission;
+
+typedef struct call {
+    members *in; /* n_inputs of the node */
+    order order;
+    source_item *source;
+    const char *id;
+    char *window_id;           /* of a gather; owned */
+    uint64_t index, index_end; /* generator: emissions to make in this call */
+    uint8_t outcome;
+    bool cached, has_key, ended; /* ended: the generator has no more */
+    bool wrote, was_dead, blocked;
+    uint32_t would_run; /* plan: steps that are not in the store */
+    uint16_t merge_port;
+    unsigned attempts;
+    unsigned first_out, n_out; /* in the batch's emissions */
+    lm_digest key;
+    lm_error *error;
+    const char *failed_in;
+    double seconds;
+} call;
+
+typedef struct batch {
+    struct batch *next;      /* in the node's order */
+    struct batch *next_task; /* in the pool's queue */
+    rt_node *node;
+    unsigned n;
+    bool done, listing, queued;
+    emission *out;
+    size_t n_out, cap_out;
+    double seconds;
+    size_t made_bytes;
+    char **files; /* that a sink wrote or found */
+    size_t n_files, cap_files;
+    uint64_t n_written;
+    lm_error failure; /* of the run itself: status != 0 */
+    bool last_part;   /* of a generator's input */
+    uint32_t quota;   /* emissions that it may make */
+    call calls[];
+} batch;
+
+typedef struct edge {
+    rt_node *from, *to;
+    unsigned from_port, to_port;
+    item **ring;
+    size_t head, n, cap;
+    size_t bytes;      /* of records held here in memory */
+    size_t spilled_to; /* of the n: so many from the head have been looked at for spilling */
+    bool spill, ended;
+    uint64_t pushed, taken;
+} edge;
+
+typedef struct inlet {
+    const lm_port *port;
+    edge **edges; /* one a wire */
+    size_t n_edges;
+    bool ordered_merge;
+    size_t merge_at; /* port order: the wire that is read now */
+    /* broadcast */
+    item *broadcast;
+    /* lookup and join: key -> item */
+    lm_map table, seen;
+} inlet;
+
+struct rt_node {
+    struct engine *engine;
+    const lm_node *def;
+    const lm_operator *op;
+    lm_node_report *report;
+    inlet *inputs;
+    unsigned n_inputs, n_outputs, primary; /* primary: the first stream or merge port; n_inputs: none */
+    edge **outs;                           /* all edges that leave it */
+    size_t n_outs;
+    bool is_source, is_gather, is_generator, is_sink;
+    bool needs_key;   /* steps have keys: something below or here is stored */
+    bool writes_rows; /* results are stored (or listed, under cache: none) */
+    bool writes_artifacts;
+    bool spills; /* an edge of its may spill: its records must be in the store */
+    bool keeps_origin;
+    lm_digest recipe;
+    void *self;
+    pthread_mutex_t lock;
+    int opened; /* 0 no, 1 yes, -1 failed */
+    lm_error open_error;
+    lm_map paths; /* sink: path -> id */
+    /* order of batches */
+    batch *first, *last;
+    unsigned in_flight; /* calls given out and not released */
+    unsigned running;   /* batches with the workers */
+    double cost_s;      /* of a call, smoothed; 0: unknown */
+    double out_bytes;
+    bool finished, busy_listing, listed, relist;
+    bool stop_source;
+    /* source */
+    source_item **items;
+    size_t n_items, cap_items, next_item;
+    lm_map known_items;
+    char **folders;
+    size_t n_folders;
+    uv_fs_event_t *watches;
+    uv_timer_t timer;
+    bool timer_on, timer_init;
+    /* generator: the input whose emissions are being made */
+    members *gen_in;
+    order gen_order;
+    uint64_t gen_next;
+    bool gen_active, gen_waiting, gen_any, gen_dead;
+    /* gather */
+    bool fired;
+    uint64_t window;
+    double window_opened_s, head_since_s;
+};
+
+typedef struct worker {
+    struct engine *engine;
+    pthread_t thread;
+    unsigned number;
+    lm_snapshot *snapshot;
+    uint64_t snapshot_ticket;
+    struct job **jobs; /* steps under way: one a member of a micro-batch, and one a depth of recomputation */
+    size_t n_jobs, cap_jobs, used_jobs;
+    lm_arena arena; /* of a batch's lookups and encodings */
+    guard_slot *slot;
+} worker;
+
+typedef struct engine {
+    const lm_graph *graph;
+    lm_run_options options;
+    lm_run_report *report;
+    rt_node *nodes; /* as in the graph; def NULL: not part of this run */
+    size_t n_nodes;
+    edge *edges;
+    size_t n_edges;
+    uv_loop_t loop;
+    uv_async_t wake;
+    uv_timer_t tick;
+    uv_signal_t sigint, sigterm;
+    bool loop_ready, scheduling;
+    /* pool */
+    pthread_mutex_t lock;
+    pthread_cond_t work;
+    batch *tasks, *last_task; /* waiting */
+    batch *finished;          /* done, for the loop thread */
+    unsigned n_workers, n_tasks, spanning;
+    bool quit;
+    worker *workers;
+    /* state */
+    atomic_bool cancelled;
+    bool stopping;
+    int stop_signal;
+    lm_error failure;
+    bool plan;
+    atomic_bool dead_known; /* the store has dead letters */
+    uint64_t run;
+    lm_map file_digests; /* path -> lm_digest *, under files_lock */
+    pthread_mutex_t files_lock;
+    lm_snapshot *loop_snapshot;
+    guard *guard;
+    lm_arena arena; /* of the loop thread */
+    double started_s, last_progress_s;
+    uint64_t dead;
+    size_t queue_bytes;
+    rt_node *tap_node;
+    unsigned tap_port;
+} engine;
+
+/* item.c */
+item *item_new(item_kind kind, const order *at);
+item *item_ref(item *it);
+item *item_unref(item *it);
+const char *item_id(const item *it);
+size_t item_bytes(const item *it);
+/* A stand-in without the record, for an item that can be had again. NULL without memory. */
+item *item_stub(const item *it);
+/* May the record be dropped, once `committed` is on disk? */
+bool item_is_safe(const item *it, uint64_t committed);
+origin *origin_ref(origin *o);
+origin *origin_unref(origin *o);
+/* Takes references to a call's inputs. */
+origin *origin_new(rt_node *node, const call *c);
+int order_compare(const order *a, const order *b);
+bool order_within(const order *inner, const order *outer); /* equal, or a child of it */
+char *order_text(char buffer[128], const order *o);
+order order_child(const order *parent, uint64_t index);
+
+/* A batch in the making of its answers, by one worker. */
+typedef struct work {
+    worker *w;
+    batch *b;
+    lm_write *write; /* NULL until something is to be stored */
+    bool replace;    /* what is written takes the place of what is there */
+    bool force;      /* look nothing up: the stored answer proved damaged */
+    unsigned depth;  /* of recomputation */
+} work;
+
+/* item.c */
+batch *batch_new(rt_node *node, unsigned n);
+void batch_free(batch *b);
+bool batch_emit(batch *b, unsigned port, item *it); /* takes the item; false without memory */
+
+/* worker.c */
+void worker_init(worker *w, engine *e, unsigned number);
+void worker_done(worker *w);
+void worker_run(worker *w, batch *b);
+void source_items_free(rt_node *node);
+
+/* A record for an item: its own, from the store, or computed again. A new reference. tensors: all of them loaded. */
+lm_status worker_materialise(worker *w, item *it, bool tensors, unsigned depth, lm_record **ret, lm_error *err);
+lm_status worker_see(worker *w, uint64_t ticket, lm_error *err); /* a snapshot that holds what the ticket wrote */
+lm_status work_writing(work *k, lm_error *err);                  /* k->write is there */
+
+/* keys.c */
+lm_status key_of_call(work *k, call *c, lm_error *err);
+lm_status key_of_file(work *k, const char *path, lm_digest *ret, lm_error *err);
+lm_digest key_of_index(const lm_digest *key, uint64_t index);
+lm_digest ident_virtual(const lm_digest *key, unsigned port, uint64_t index);
+
+/* answer.c: calls against the store */
+/* Looks a call up. *ret: it is answered (its emissions are in the batch). */
+lm_status answer_find(work *k, call *c, bool *ret, lm_error *err);
+/* One index of a generator. *ret_ended: the stored count says that there is no such index. */
+lm_status answer_find_index(work *k, call *c, uint64_t index, bool *ret, bool *ret_ended, lm_error *err);
+/* Takes a step's outputs into the batch, and what is to be stored into the write. */
+lm_status answer_take(work *k, call *c, lm_step *step, lm_error *err);
+lm_status answer_end(work *k, call *c, uint64_t count, lm_error *err); /* a generator has given its last */
+lm_status answer_sink(work *k, call *c, lm_step *step, lm_error *err);
+/* An input that could not be processed: dead letter, record on `errors`. */
+void answer_fail(work *k, call *c, lm_status status, const lm_error *err);
+lm_status answer_error_record(const lm_record *input, const char *id, const rt_node *node, lm_status status,
+                              const char *text, lm_record **ret, lm_error *err);
+/* A stored record with absent tensors; LM_EINPUT: not there, or damaged. */
+lm_status answer_load(worker *w, const item *it, lm_record **ret, lm_error *err);
+lm_status answer_load_tensors(worker *w, lm_record **record, lm_error *err);
+
+/* engine.c */
+lm_status node_open(rt_node *node, lm_error *err);
+void engine_fail(engine *e, const lm_error *err);
+/* progress.c */
+void progress_show(engine *e, bool last);
+/* sched.c */
+void sched_run(engine *e);
+void sched_wake(void *engine_arg); /* from any thread */
+
+#endif

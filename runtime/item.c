@@ -1,0 +1,207 @@
+/* Items, origins, batches: what lies on edges and goes to workers and back. */
+#include "runtime/engine.h"
+
+#include <stdio.h>
+#include <string.h>
+
+item *item_new(item_kind kind, const order *at)
+{
+    item *it = lm_alloc_raw(sizeof *it);
+    if (!it) return NULL;
+    atomic_init(&it->refs, 1);
+    it->kind = (uint8_t)kind;
+    it->home_kind = HOME_NONE;
+    it->port = 0;
+    it->known = false;
+    it->output = 0;
+    it->index = 0;
+    it->order = *at;
+    it->ticket = 0;
+    it->record = NULL;
+    it->origin = NULL;
+    it->failed_in = NULL;
+    it->id = NULL;
+    return it; /* the digests are meaningless until `known` and `home_kind` say otherwise */
+}
+
+item *item_ref(item *it)
+{
+    if (it) atomic_fetch_add_explicit(&it->refs, 1, memory_order_relaxed);
+    return it;
+}
+
+item *item_unref(item *it)
+{
+    if (!it || atomic_fetch_sub_explicit(&it->refs, 1, memory_order_acq_rel) != 1) return NULL;
+    lm_record_unref(it->record);
+    origin_unref(it->origin);
+    lm_free(it->id);
+    return lm_free(it);
+}
+
+const char *item_id(const item *it)
+{
+    if (it->record) return lm_record_id(it->record);
+    return it->id ? it->id : "";
+}
+
+size_t item_bytes(const item *it)
+{
+    return it->record ? lm_record_bytes(it->record) : 0;
+}
+
+bool item_is_safe(const item *it, uint64_t committed)
+{
+    if (!it->record) return false;
+    if (it->home_kind != HOME_NONE) return it->ticket <= committed;
+    /* A record on `errors` is made again from its input. */
+    const origin *o = it->origin;
+    return o && o->is_error && (!o->n_in || !o->in[0].n || o->in[0].items[0]->home_kind != HOME_NONE);
+}
+
+item *item_stub(const item *it)
+{
+    item *stub = item_new((item_kind)it->kind, &it->order);
+    if (!stub) return NULL;
+    stub->home_kind = it->home_kind;
+    stub->known = it->known;
+    stub->port = it->port;
+    stub->output = it->output;
+    stub->index = it->index;
+    if (it->known) stub->ident = it->ident;
+    if (it->home_kind != HOME_NONE) stub->home = it->home;
+    stub->ticket = it->ticket;
+    stub->origin = origin_ref(it->origin);
+    stub->id = lm_strdup(item_id(it));
+    return stub->id ? stub : item_unref(stub);
+}
+
+origin *origin_ref(origin *o)
+{
+    if (o) atomic_fetch_add_explicit(&o->refs, 1, memory_order_relaxed);
+    return o;
+}
+
+origin *origin_unref(origin *o)
+{
+    if (!o || atomic_fetch_sub_explicit(&o->refs, 1, memory_order_acq_rel) != 1) return NULL;
+    for (unsigned i = 0; i < o->n_in; i++) {
+        for (size_t j = 0; j < o->in[i].n; j++) item_unref(o->in[i].items[j]);
+        lm_free(o->in[i].items);
+    }
+    lm_free(o->error);
+    lm_free(o->window_id);
+    return lm_free(o);
+}
+
+origin *origin_new(rt_node *node, const call *c)
+{
+    unsigned n_in = c->in ? node->n_inputs : 0;
+    origin *o = lm_alloc(1, sizeof *o + n_in * sizeof *o->in);
+    if (!o) return NULL;
+    atomic_init(&o->refs, 1);
+    o->node = node;
+    o->n_in = n_in;
+    o->source = c->source;
+    o->index = c->index;
+    if (c->window_id && !(o->window_id = lm_strdup(c->window_id))) return origin_unref(o);
+    for (unsigned i = 0; i < n_in; i++) {
+        const members *from = &c->in[i];
+        if (!from->n) continue;
+        if (!(o->in[i].items = lm_alloc(from->n, sizeof *o->in[i].items))) return origin_unref(o);
+        o->in[i].missing = from->missing;
+        for (size_t j = 0; j < from->n; j++) {
+            /* What can be had again is not kept in memory for it. */
+            item *it = from->items[j], *kept = it->record && it->home_kind != HOME_NONE ? item_stub(it) : item_ref(it);
+            if (!kept) return origin_unref(o);
+            o->in[i].items[o->in[i].n++] = kept;
+        }
+    }
+    return o;
+}
+
+int order_compare(const order *a, const order *b)
+{
+    for (uint32_t i = 0; i < a->depth && i < b->depth; i++)
+        if (a->at[i] != b->at[i]) return a->at[i] < b->at[i] ? -1 : 1;
+    return a->depth == b->depth ? 0 : a->depth < b->depth ? -1 : 1;
+}
+
+bool order_within(const order *inner, const order *outer)
+{
+    if (inner->depth < outer->depth) return false;
+    for (uint32_t i = 0; i < outer->depth; i++)
+        if (inner->at[i] != outer->at[i]) return false;
+    return true;
+}
+
+order order_child(const order *parent, uint64_t index)
+{
+    order child = *parent;
+    if (child.depth < MAX_DEPTH) child.at[child.depth++] = (uint32_t)index;
+    return child;
+}
+
+char *order_text(char buffer[128], const order *o)
+{
+    size_t n = 0;
+    buffer[0] = 0;
+    for (uint32_t i = 0; i < o->depth; i++) n += (size_t)snprintf(buffer + n, 128 - n, i ? "/%04u" : "%u", o->at[i]);
+    return buffer;
+}
+
+/* A batch is one allocation: calls, then their ports, then room for one item a port. */
+batch *batch_new(rt_node *node, unsigned n)
+{
+    size_t ports = (size_t)n * node->n_inputs;
+    batch *b = lm_alloc_raw(sizeof *b + n * sizeof(call) + ports * (sizeof(members) + sizeof(item *)));
+    if (!b) return NULL;
+    memset(b, 0, sizeof *b);
+    b->node = node;
+    members *in = (members *)(void *)(b->calls + n);
+    item **slots = (item **)(void *)(in + ports);
+    memset(b->calls, 0, n * sizeof(call));
+    for (unsigned i = 0; i < n; i++) {
+        b->calls[i].in = node->n_inputs ? in + (size_t)i * node->n_inputs : NULL;
+        for (unsigned k = 0; k < node->n_inputs; k++)
+            b->calls[i].in[k] = (members){slots + (size_t)i * node->n_inputs + k, 0, 0};
+    }
+    return b;
+}
+
+static bool is_inside(const batch *b, const call *c, unsigned port)
+{
+    const char *start = (const char *)b, *items = (const char *)c->in[port].items;
+    size_t size =
+        sizeof *b + b->n * sizeof(call) + (size_t)b->n * b->node->n_inputs * (sizeof(members) + sizeof(item *));
+    return items >= start && items < start + size;
+}
+
+void batch_free(batch *b)
+{
+    for (unsigned i = 0; i < b->n; i++) {
+        call *c = &b->calls[i];
+        for (unsigned k = 0; c->in && k < b->node->n_inputs; k++) {
+            for (size_t j = 0; j < c->in[k].n; j++) item_unref(c->in[k].items[j]);
+            if (c->in[k].n && !is_inside(b, c, k))
+                lm_free(c->in[k].items); /* a gather's window has an array of its own */
+        }
+        lm_free(c->error);
+        lm_free(c->window_id);
+    }
+    for (size_t i = 0; i < b->n_out; i++) item_unref(b->out[i].item);
+    for (size_t i = 0; i < b->n_files; i++) lm_free(b->files[i]);
+    lm_free(b->files);
+    lm_free(b->out);
+    lm_free(b);
+}
+
+bool batch_emit(batch *b, unsigned port, item *it)
+{
+    if (!it || !lm_grow(&b->out, b->n_out, &b->cap_out, sizeof *b->out)) {
+        item_unref(it);
+        return false;
+    }
+    b->out[b->n_out++] = (emission){(uint8_t)port, it};
+    return true;
+}
