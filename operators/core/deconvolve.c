@@ -67,7 +67,8 @@ typedef struct {
     uint8_t *usable;
     bool masked; /* some pixel is not usable */
     size_t used, clipped;
-    double gain, level, peak; /* level: the flat start; peak: largest of data */
+    double gain, flux;  /* flux: sum of the usable pixels as they were given */
+    double level, peak; /* level: the flat start; peak: largest of data */
 } prepared;
 
 static lm_status find_gain(const lm_blurred_image *image, const lm_lucy_options *o, prepared *p, lm_error *err)
@@ -107,6 +108,7 @@ static void find_level(const lm_blurred_image *image, const lm_lucy_options *o, 
         sum += image->pixels[i];
         squares += image->pixels[i] * image->pixels[i];
     }
+    p->flux = sum;
     p->level = sum / n;
     double least = 0.01 * sqrt(squares / n); /* a sky-subtracted stamp may have no light, or less */
     if (!(p->level > least)) p->level = least;

@@ -43,6 +43,7 @@ typedef struct lm_lucy_options {
     double lambda;    /* total variation: weight, < 0.25 */
     double filter_epsilon;      /* pixels whose blurred model is below are left out of the update; 0: none */
     double tolerance;           /* stop when an iteration changes less than this part of the light; 0: never */
+    bool keep_flux;             /* rescale each model, so that usable pixels see as much light as the image has */
     bool single;                /* work in float */
     bool (*stopped)(void *arg); /* asked before each iteration; NULL: nobody wants to stop */
     void *arg;

@@ -128,7 +128,7 @@ lm_status lm_fft_open(size_t rows, size_t columns, bool single, lm_fft **ret, lm
         fft->rows = rows, fft->columns = columns, fft->single = single;
         size_t line = single ? 8 : 4; /* complex numbers in 64 bytes */
         fft->stride = (columns / 2 + 1 + line - 1) / line * line;
-        if (fft->stride % (64 * line) == 0) fft->stride += line; /* rows 4 KiB apart share their cache lines */
+        if (fft->stride / line % 2 == 0) fft->stride += line; /* else columns crowd few sets of the cache */
         if (make_plans(fft)) {
             fft->next = plans;
             plans = fft;

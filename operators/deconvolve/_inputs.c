@@ -68,7 +68,7 @@ lm_status lm_deconvolve_write(lm_step *step, const lm_deconvolve_inputs *inputs,
     lm_tensor *out;
     LM_TRY(lm_step_out_as(step, "out", name, single ? LM_F32 : LM_F64, 2, shape, &out, err));
     lm_tensor_from_f64(out, pixels);
-    return LM_OK;
+    return lm_tensor_set_unit(out, lm_step_peek(step, "in", "image")->unit, err);
 }
 
 lm_status lm_deconvolve_describe(lm_step *step, const lm_deconvolve_inputs *inputs, size_t iterations, double gain,

@@ -9,13 +9,14 @@
 typedef struct {
     int64_t iterations;
     double variance, gain;
-    int method, edge, start, centre, precision;
+    int method, edge, start, centre, flux, precision;
     double threshold, lambda, filter_epsilon, tolerance;
     bool normalise;
 } lucy;
 
 static const char *const methods[] = {"plain", "damped", "total_variation", NULL};
 static const char *const starts[] = {"mean", "flat", "image", NULL};
+static const char *const fluxes[] = {"keep", "free", NULL};
 static const char *const precisions[] = {"auto", "single", "double", NULL};
 
 static const lm_param params[] = {
@@ -54,6 +55,10 @@ static const lm_param params[] = {
             .doc =
                 "divide the PSF by its sum, so that the model has the image's flux; without, light that the PSF's sum "
                 "lacks is made up for (but with edge zero, where the model is scikit-image's)"),
+    LM_CHOICE(lucy, flux, "keep", fluxes,
+              .doc = "keep: with a variance, each model is scaled to the light that the image has, negative pixels "
+                     "included; free: left to the likelihood, which finds more light than there is, as a positive sky "
+                     "cannot be below zero where noise is. Without a variance the light is kept anyway"),
     LM_REAL(lucy, filter_epsilon, 0,
             .doc =
                 "pixels whose blurred model is below, in the image's unit, are left out of the improvement; 0: none"),
@@ -101,6 +106,7 @@ static lm_status make_options(const lucy *s, lm_step *step, const lm_deconvolve_
                            .lambda = s->lambda,
                            .filter_epsilon = s->filter_epsilon,
                            .tolerance = s->tolerance,
+                           .keep_flux = s->flux == 0 && in->image.n_variance,
                            .single = s->precision == 1 || (s->precision == 0 && in->dtype == LM_F32),
                            .stopped = stopped,
                            .arg = step};
@@ -133,6 +139,7 @@ static lm_status lucy_step(const void *self, lm_step *step, lm_error *err)
 
     LM_TRY(lm_deconvolve_write(step, &in, "model", o.single, model, err));
     if (surround) LM_TRY(lm_deconvolve_write(step, &in, "surround", o.single, surround, err));
+    else LM_TRY(lm_step_drop(step, "out", "surround", err)); /* of an earlier deconvolution */
     LM_TRY(lm_step_set(step, "out", "clipped", lm_int((int64_t)result.clipped), "pixels taken as 0", err));
     return lm_deconvolve_describe(step, &in, result.iterations, result.gain, o.edge, (lm_psf_centre)s->centre,
                                   s->normalise, err);

@@ -76,6 +76,7 @@ static lm_status wiener_step(const void *self, lm_step *step, lm_error *err)
 
     bool single = s->precision == 1 || (s->precision == 0 && in.dtype == LM_F32);
     LM_TRY(lm_deconvolve_write(step, &in, "model", single, model, err));
+    LM_TRY(lm_step_drop(step, "out", "surround", err)); /* of an earlier deconvolution */
     return lm_deconvolve_describe(step, &in, 1, (double)NAN, o.mirror ? LM_EDGE_MIRROR : LM_EDGE_PERIODIC,
                                   (lm_psf_centre)s->centre, s->normalise, err);
 }
