@@ -48,7 +48,7 @@ static void build(lm_loader *l, const char *path)
 }
 
 static lm_status load(const char *path, const lm_setting *settings, size_t n_settings, bool open, lm_graph **ret,
-                      char **ret_errors)
+                      char **ret_errors, json_t **ret_faults)
 {
     lm_graph *graph = lm_alloc(1, sizeof *graph);
     if (!graph) return LM_EMEMORY;
@@ -56,39 +56,46 @@ static lm_status load(const char *path, const lm_setting *settings, size_t n_set
     lm_loader l = {
         .graph = graph, .arena = &graph->arena, .settings = settings, .n_settings = n_settings, .open = open};
     build(&l, path);
-    /* Also of a graph that failed: its nodes hold JSON that an arena does not give back. */
-    for (size_t i = 0; i < l.n_all; i++)
-        if (l.n_errors || l.nomem) json_decref(l.all[i]->node->params), l.all[i]->node->params = NULL;
     lm_status status = l.nomem ? LM_EMEMORY : l.io ? LM_EIO : l.n_errors ? LM_EGRAPH : LM_OK;
     if (!status) {
         lm_graph_keep_warnings(&l);
         if (l.nomem) status = LM_EMEMORY;
-    }
-    if (status && status != LM_EMEMORY) {
+    } else if (status != LM_EMEMORY) {
         char *errors = lm_graph_render(&l);
-        if (errors) *ret_errors = errors;
-        else status = LM_EMEMORY;
+        json_t *faults = ret_faults && errors ? lm_graph_faults_json(&l) : NULL;
+        if (errors && (faults || !ret_faults)) {
+            *ret_errors = errors;
+            if (ret_faults) *ret_faults = faults;
+        } else {
+            lm_free(errors);
+            status = LM_EMEMORY;
+        }
+    }
+    if (status) { /* the parameters are JSON, which an arena does not give back */
+        for (size_t i = 0; i < l.n_all; i++) json_decref(l.all[i]->node->params);
+        graph->n_nodes = 0;
+        lm_graph_free(graph);
+    } else {
+        *ret = graph;
     }
     lm_free(l.faults);
     lm_free(l.sources);
     lm_free(l.all);
     lm_free(l.warnings);
     lm_free(l.plugins);
-    if (status) lm_graph_free(graph);
-    else *ret = graph;
     return status;
 }
 
 lm_status lm_graph_load(const char *path, const lm_setting *settings, size_t n_settings, lm_graph **ret,
                         char **ret_errors)
 {
-    return load(path, settings, n_settings, false, ret, ret_errors);
+    return load(path, settings, n_settings, false, ret, ret_errors, NULL);
 }
 
-lm_status lm_graph_load_open(const char *path, const lm_setting *settings, size_t n_settings, lm_graph **ret,
-                             char **ret_errors)
+lm_status lm_graph_look(const char *path, const lm_setting *settings, size_t n_settings, lm_graph **ret,
+                        char **ret_errors, json_t **ret_faults)
 {
-    return load(path, settings, n_settings, true, ret, ret_errors);
+    return load(path, settings, n_settings, true, ret, ret_errors, ret_faults);
 }
 
 lm_graph *lm_graph_free(lm_graph *graph)

@@ -85,6 +85,10 @@ typedef struct lm_setting {
  * *ret_errors (freed by the caller) holds all errors as they are to be printed, and the status is LM_EGRAPH (or LM_EIO). */
 lm_status lm_graph_load(const char *path, const lm_setting *settings, size_t n_settings, lm_graph **ret,
                         char **ret_errors);
+/* The same for `check` and `show`: a graph that is a part for others (with `inputs:`) is fine alone. ret_faults may be NULL;
+ * else, on failure, a new array of {file, line, column, text, hint}, sorted as in the text. */
+lm_status lm_graph_look(const char *path, const lm_setting *settings, size_t n_settings, lm_graph **ret, char **ret_errors,
+                        json_t **ret_faults);
 lm_graph *lm_graph_free(lm_graph *graph);
 LM_OWNABLE(lm_graph, lm_graph_free)
 

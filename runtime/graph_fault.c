@@ -144,6 +144,25 @@ char *lm_graph_render(lm_loader *l)
     return lm_text_take(&out);
 }
 
+json_t *lm_graph_faults_json(lm_loader *l)
+{
+    json_t *list = json_array();
+    if (l->n_faults) qsort(l->faults, l->n_faults, sizeof *l->faults, by_place);
+    for (size_t i = 0; list && i < l->n_faults; i++) {
+        const lm_fault *f = &l->faults[i];
+        if (f->warning) continue;
+        const char *text = lm_arena_printf(l->arena, "%s%s", f->text, f->context);
+        json_t *item = text ? json_pack("{s:s, s:i, s:i, s:s, s:s}", "file", f->source ? f->source->name : "", "line",
+                                        (int)f->line, "column", (int)f->column, "text", text, "hint", f->hint)
+                            : NULL;
+        if (json_array_append_new(list, item)) {
+            json_decref(list);
+            list = NULL;
+        }
+    }
+    return list;
+}
+
 void lm_graph_keep_warnings(lm_loader *l)
 {
     if (l->n_faults) qsort(l->faults, l->n_faults, sizeof *l->faults, by_place);

@@ -236,13 +236,12 @@ static void check_field(const checking *c, const lm_draft *draft, const lm_field
                        field->name, have->unit, draft->name, draft->op->name, field->unit);
 }
 
-/* Does an operator hand on what it gets, so that nothing can be there that was not there before? */
-static bool hands_on(const lm_operator *op)
+/* Do lists or trees among its parameters say what an operator makes, leaves out or renames? */
+static bool told_by_params(const lm_operator *op)
 {
-    if (!(op->flags & LM_PASSES)) return false;
     for (const lm_param *p = op->params; p && p->name; p++)
-        if (p->type == LM_P_TREE || p->type == LM_P_TEXTS) return false; /* it may rename */
-    return true;
+        if (p->type == LM_P_TREE || p->type == LM_P_TEXTS) return true;
+    return false;
 }
 
 static contents make_output(const checking *c, const lm_operator *op, const lm_port *port, const contents *base,
@@ -276,7 +275,7 @@ static contents make_output(const checking *c, const lm_operator *op, const lm_p
         if (twice) *twice = (tensor){.name = f->name};
         else made[out.n++] = t;
     }
-    if (!declared && !hands_on(op)) out.open = true;
+    if (told_by_params(op) || (!declared && !(op->flags & LM_PASSES))) out.open = true;
     if (inherits) {
         contents kept = {.open = base->open};
         tensor *rest = lm_arena_alloc(c->l->arena, base->n, sizeof *rest);

@@ -120,6 +120,8 @@ void lm_graph_warn(lm_loader *l, const lm_scope *scope, unsigned line, unsigned 
 const char *lm_graph_suggest(lm_loader *l, const lm_nearest *nearest);
 /* All faults as they are to be printed, sorted: the caller frees it; NULL without memory. */
 char *lm_graph_render(lm_loader *l);
+/* The same as JSON: a new array, NULL without memory. */
+json_t *lm_graph_faults_json(lm_loader *l);
 /* Sorts warnings into graph->warnings. */
 void lm_graph_keep_warnings(lm_loader *l);
 
@@ -143,9 +145,5 @@ void lm_graph_wire_exposed(lm_loader *l, lm_scope *root); /* are `inputs:` and `
 bool lm_graph_sort(lm_loader *l);                         /* fills graph->nodes; false: cycles, reported */
 void lm_graph_check_whole(lm_loader *l);
 void lm_graph_check_fields(lm_loader *l); /* part of it: tensors along edges */
-
-/* The same as lm_graph_load, but for looking only: a graph with `inputs:` that nothing feeds is fine. */
-lm_status lm_graph_load_open(const char *path, const lm_setting *settings, size_t n_settings, lm_graph **ret,
-                             char **ret_errors);
 
 #endif

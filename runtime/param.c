@@ -517,8 +517,11 @@ lm_status lm_params_fill(const lm_operator *op, const json_t *with, const char *
         const json_t *given = with ? json_object_get(with, p->name) : NULL;
         json_t *value = NULL;
         lm_status one = LM_OK;
+        /* A source has no input record: what {NAME} means in its texts is its own affair. */
+        lm_param rules = *p;
+        rules.per_record |= op->shape == LM_SOURCE && p->type == LM_P_TEXT;
         if (given && !json_is_null(given)) {
-            one = lm_param_convert(p, given, p->name, folder, arena, &value, reporter);
+            one = lm_param_convert(&rules, given, p->name, folder, arena, &value, reporter);
         } else if (p->required) {
             char text[512];
             snprintf(text, sizeof text, "\"%.100s\" needs the parameter \"%s\" (%s): %.200s", op->name, p->name,

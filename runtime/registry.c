@@ -99,6 +99,33 @@ lm_status lm_registry_add(const lm_operator *const *operators, size_t n, const l
     return LM_OK;
 }
 
+const char *lm_operator_room(const lm_operator *op)
+{
+    /* The room is the folder of the source file, and a name says which: by itself, or by what stands before its dot. */
+    static const struct {
+        const char *prefix, *room;
+    } rooms[] = {{"fits.", "io"},
+                 {"table.", "io"},
+                 {"model.", "io"},
+                 {"uvfits.", "io"},
+                 {"alerts.", "io"},
+                 {"lens.", "lens"},
+                 {"image.", "deconvolve"},
+                 {"deconvolve.", "deconvolve"},
+                 {"reconstruct.", "reconstruct"},
+                 {"train.", "learn"},
+                 {"infer.onnx", "learn"},
+                 {"infer.", "infer"},
+                 {"coverage.", "diagnose"},
+                 {"compare.", "diagnose"},
+                 {"plot.", "plot"},
+                 {"report", "plot"}};
+    if (lm_registry_code(op)) return "plugins";
+    for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
+        if (lm_starts_with(op->name, rooms[i].prefix)) return rooms[i].room;
+    return "flow";
+}
+
 /* ---- ports ---- */
 
 static const lm_port default_in = {.name = "in", .kind = LM_PORT_STREAM, .doc = "the records to work on"};

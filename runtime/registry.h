@@ -11,6 +11,9 @@ size_t lm_registry_count(void);
 const lm_operator *lm_registry_at(size_t i); /* sorted by name */
 const lm_operator *lm_registry_find(const char *name); /* NULL: none */
 
+/* The room that an operator belongs to: "io", "flow", "lens", ...; "plugins" for one from a library. */
+const char *lm_operator_room(const lm_operator *op);
+
 /* Loads a plugin once (again: nothing happens). Defined in plugin.c. LM_EGRAPH names library and both ABI versions. */
 lm_status lm_plugin_load(const char *path, lm_error *err);
 /* The digest of the library that an operator came from; NULL: it is built in. */
