@@ -280,7 +280,7 @@ TEST(tarp_names_what_is_wrong)
     lm_record *other = simulation("other", draws, 2, 3, (double[]){1, 2, 3});
     EQUAL_INT(try("{}", (lm_record *[]){good, other}, 2, &err), LM_EINPUT);
     CONTAINS(err.text, "\"other\" has 3 numbers: the first simulation has 2 parameters");
-    lm_record *odd = simulation("odd", draws, 2, 3, truth); /* truth keeps shape [3]; replace by [2] */
+    lm_record *odd = simulation("odd", draws, 2, 3, (double[]){1, 2, 3});
     lm_record_drop(odd, "truth");
     record_f64(odd, "truth", truth, 1, (size_t[]){2});
     EQUAL_INT(try("{}", (lm_record *[]){good, odd}, 2, &err), LM_EINPUT);
