@@ -32,7 +32,7 @@ enum { LM_FITS_MAX_AXES = 999, LM_FITS_BLOCK = 2880, LM_FITS_CARD = 80 };
 typedef struct lm_hdu {
     size_t number; /* from 0, the primary */
     lm_hdu_kind kind;
-    char name[72]; /* EXTNAME, or "" */
+    char name[LM_FITS_CARD + 1]; /* EXTNAME, or "" */
     int bitpix;
     unsigned naxis;              /* as the header has it; up to 999 */
     uint64_t shape[LM_MAX_DIMS]; /* slowest axis first (the reverse of NAXISn); only if naxis <= LM_MAX_DIMS */

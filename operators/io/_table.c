@@ -94,7 +94,7 @@ static size_t type_size(char type)
 
 static const lm_card *card_of(const lm_cards *cards, const char *stem, size_t number)
 {
-    char name[24];
+    char name[32];
     snprintf(name, sizeof name, "%s%zu", stem, number);
     return lm_cards_find(cards, name);
 }

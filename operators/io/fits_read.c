@@ -42,7 +42,7 @@ static const lm_param params[] = {
                 "FITS table or CSV file with a record a row; its columns become attributes, and win over header cards"),
     LM_TREE(fits_read, hdu, NULL, .no_key = true, .schema = "{\"type\": [\"integer\", \"string\"]}",
             .doc = "which HDU holds the table: number from 0, or EXTNAME; the first table if not given"),
-    LM_TEXT(fits_read, id, NULL, .no_key = true,
+    LM_TEXT(fits_read, id, NULL, .no_key = true, .per_record = true,
             .doc = "id of a record, with {NAME} for attributes, and for files {path}, {name}, {stem} and header cards; "
                    "if not given: the path below the folder, or the table's name and row"),
     LM_TREE(fits_read, tensors, "{\"image\": \"first\"}", .no_key = true, .schema = TENSORS_SCHEMA,
@@ -60,8 +60,8 @@ static const lm_param params[] = {
     {0}};
 
 static const lm_field fields[] = {
-    LM_OUT_OPT("out", "image", LM_NUMBERS, "...", "*",
-               "pixels of the HDU that `tensors` names; without `tensors`, of the first"),
+    LM_OUT_OPT("out", "*", LM_NUMBERS, "...", "*",
+               "the tensors that `tensors` names; without it, `image`: the pixels of the first HDU that has any"),
     LM_OUT_ATTR("out", "shape", LM_KIND_TEXT, "", "lengths of the first tensor's axes, slowest first: \"[40, 30]\""),
     LM_OUT_ATTR("out", "dtype", LM_KIND_TEXT, "", "type of the first tensor's pixels: \"float32\""),
     LM_OUT_ATTR("out", "minimum", LM_KIND_REAL, "*", "least finite pixel of the first tensor"),
