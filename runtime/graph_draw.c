@@ -18,6 +18,7 @@ typedef struct {
     const lm_node *node; /* NULL: a bend */
     size_t layer, place; /* place: from the top of its layer */
     double x, y, width, height, sum, count, key;
+    double left, right; /* of the width: for the names of ports, where there are several */
 } point;
 
 typedef struct {
@@ -316,24 +317,26 @@ static void draw_edge(const drawing *d, const edge *e, lm_text *to)
     }
     lm_text_add(to, "\"/>\n");
     if (errors) label(to, from->x + from->width + 4, first_y + 11, "port bad", "errors");
-    else if (outputs > 1) label(to, from->x + from->width + 4, first_y - 4, "port", ports[e->wire->port]->name);
-    if (e->to->n_inputs > 1) {
-        const char *name = e->to->inputs[e->input].port->name;
-        label(to, end->x - 9 - text_width(name, 10), last_y - 4, "port", name);
-    }
 }
 
-static void draw_box(const point *p, lm_text *to)
+static void draw_box(const drawing *d, const point *p, lm_text *to)
 {
+    const lm_port *ports[16];
     const ink *i = ink_of(p->node->op);
-    double middle = p->x + p->width / 2;
+    size_t outputs = lm_operator_outputs(p->node->op, ports), all = outputs + errors_used(d, p->node);
+    double middle = p->x + p->left + (p->width - p->left - p->right) / 2;
     lm_text_add(to, "<g><title>");
     escape(to, p->node->doc ? p->node->doc : p->node->op->summary);
-    lm_text_format(
-        to, "</title><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"8\" fill=\"%s\" stroke=\"%s\"/>\n",
-        p->x, p->y - p->height / 2, p->width, p->height, i->fill, i->line);
+    lm_text_format(to,
+                   "</title><rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"8\" fill=\"%s\" "
+                   "stroke=\"%s\"/>\n",
+                   p->x, p->y - p->height / 2, p->width, p->height, i->fill, i->line);
     label(to, middle, p->y - 4, "name", p->node->name);
     label(to, middle, p->y + 13, "op", p->node->op->name);
+    for (size_t k = 0; p->left > 0 && k < p->node->n_inputs; k++)
+        label(to, p->x + 7, port_height(p, k, p->node->n_inputs) + 3, "port", p->node->inputs[k].port->name);
+    for (size_t k = 0; p->right > 0 && k < outputs; k++)
+        label(to, p->x + p->width - 7, port_height(p, k, all) + 3, "port end", ports[k]->name);
     lm_text_add(to, "</g>\n");
 }
 
@@ -391,7 +394,7 @@ static void draw(drawing *d, lm_text *to)
         to, "<style>text{font-family:Helvetica,Arial,sans-serif;fill:#222}"
             ".title{font-size:18px;font-weight:bold}.doc{font-size:12px;fill:#666}"
             ".name{font-size:13px;font-weight:bold;text-anchor:middle}.op{font-size:11px;fill:#555;text-anchor:middle}"
-            ".port{font-size:10px;fill:#666;stroke:#fff;stroke-width:3px;paint-order:stroke}.legend{font-size:11px;"
+            ".port{font-size:10px;fill:#666}.end{text-anchor:end}.legend{font-size:11px;"
             "fill:#555}"
             ".edge{fill:none;stroke:#777;stroke-width:1.6}.edge.bad{stroke:#b03030;stroke-dasharray:5 4}"
             ".port.bad{fill:#b03030}rect{stroke-width:1.3}</style>\n"
@@ -403,9 +406,23 @@ static void draw(drawing *d, lm_text *to)
     label(to, margin, 32, "title", d->graph->name);
     if (*d->graph->doc) label(to, margin, 52, "doc", d->graph->doc);
     for (size_t e = 0; e < d->n_edges; e++) draw_edge(d, &d->edges[e], to);
-    for (size_t i = 0; i < d->graph->n_nodes; i++) draw_box(&d->points[i], to);
+    for (size_t i = 0; i < d->graph->n_nodes; i++) draw_box(d, &d->points[i], to);
     draw_legend(d, margin, height - 18, to);
     lm_text_add(to, "</svg>\n");
+}
+
+/* A box large enough for its words, and for the names of its ports where it has several. */
+static point box_of(const lm_node *node)
+{
+    const lm_port *ports[16];
+    point p = {.node = node};
+    size_t outputs = lm_operator_outputs(node->op, ports), most = outputs > node->n_inputs ? outputs : node->n_inputs;
+    for (size_t k = 0; node->n_inputs > 1 && k < node->n_inputs; k++)
+        p.left = fmax(p.left, text_width(node->inputs[k].port->name, 10) + 6);
+    for (size_t k = 0; outputs > 1 && k < outputs; k++) p.right = fmax(p.right, text_width(ports[k]->name, 10) + 6);
+    p.width = fmax(text_width(node->name, 13.5), text_width(node->op->name, 11)) + 26 + p.left + p.right;
+    p.height = fmax(box_height, 15 * ((double)most + 1));
+    return p;
 }
 
 lm_status lm_graph_show_svg(const lm_graph *graph, lm_text *to)
@@ -421,8 +438,7 @@ lm_status lm_graph_show_svg(const lm_graph *graph, lm_text *to)
         size_t e = 0;
         for (size_t i = 0; i < n; i++) {
             const lm_node *node = graph->nodes[i];
-            double width = fmax(text_width(node->name, 13.5), text_width(node->op->name, 11)) + 26;
-            d.points[i] = (point){.node = node, .width = width, .height = box_height};
+            d.points[i] = box_of(node);
             for (size_t k = 0; k < node->n_inputs; k++)
                 for (size_t w = 0; w < node->inputs[k].n_wires; w++)
                     d.edges[e++] = (edge){.wire = &node->inputs[k].wires[w], .to = node, .input = k};
