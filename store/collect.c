@@ -197,6 +197,7 @@ static lm_status collect(lm_store *store, lm_keep_fn keep, void *arg, lm_error *
         (void)lm_folder_remove_generation(store->folder, number, NULL);
         return status;
     }
+    lm_filter *filter = to.n_indexed ? lm_writer_filter(&to) : NULL;
     status = lm_folder_set_current(store->folder, number, err);
     pthread_mutex_lock(&store->mutex);
     if (status) {
@@ -204,6 +205,7 @@ static lm_status collect(lm_store *store, lm_keep_fn keep, void *arg, lm_error *
         lm_store_fail(&store->failure, store->folder, "finish the collection of garbage in", EIO);
         store->failed = true;
         pthread_mutex_unlock(&store->mutex);
+        lm_filter_unref(filter);
         lm_generation_close(&to);
         return status;
     }
@@ -211,6 +213,9 @@ static lm_status collect(lm_store *store, lm_keep_fn keep, void *arg, lm_error *
     store->now = to;
     lm_pending *former_pending = store->pending;
     store->pending = lm_take(pending);
+    lm_filter_unref(store->filter);
+    store->filter = filter;
+    store->searches = 0;
     pthread_mutex_unlock(&store->mutex);
     lm_pending_unref(former_pending);
     lm_generation_close(&former);

@@ -9,6 +9,7 @@
 #include "runtime/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -71,12 +72,27 @@ static int check_length(MDB_env *env, const char *path)
     return size / stat.ms_psize < info.me_last_pgno + 1 ? MDB_CORRUPTED : 0;
 }
 
+/* LMDB writes its readers' marks through a map of this file: on a full disk that must not be a fatal signal. */
+static int allocate_lock(const char *path)
+{
+    LM_OWN(lm_chars) file = lm_alloc_raw(strlen(path) + sizeof "/lock.mdb");
+    if (!file) return ENOMEM;
+    strcpy(file, path);
+    strcat(file, "/lock.mdb");
+    int fd, code = lm_os_open(file, O_RDWR | O_CREAT, &fd);
+    if (code) return code;
+    code = lm_os_allocate(fd, 1 << 17); /* 1024 readers of 64 bytes, and a head */
+    lm_os_close(fd);
+    return code;
+}
+
 static int env_open(const char *path, unsigned flags, lm_store_mode mode, MDB_env **ret)
 {
     MDB_env *env;
     flags |= MDB_NOTLS;
     if (mode == LM_STORE_READ) flags |= MDB_RDONLY;
-    int code = lm_os_env_open(path, flags, MAP_SIZE, LM_TABLES + 2, &env);
+    int code = mode == LM_STORE_WRITE ? allocate_lock(path) : 0;
+    if (!code) code = lm_os_env_open(path, flags, MAP_SIZE, LM_TABLES + 2, &env);
     if (mode == LM_STORE_READ && (code == EACCES || code == EROFS || code == EPERM))
         code =
             lm_os_env_open(path, flags | MDB_NOLOCK, MAP_SIZE, LM_TABLES + 2, &env); /* no place for readers' marks */
@@ -238,6 +254,30 @@ int lm_generation_find(lm_generation *g, MDB_txn *index, const lm_index_key *wan
     if (value.mv_size != sizeof *ret) return MDB_CORRUPTED;
     memcpy(ret, value.mv_data, sizeof *ret);
     return 0;
+}
+
+int lm_generation_fill_filter(lm_generation *g, lm_filter *filter)
+{
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+    int code = lm_os_begin(g->index, false, &txn);
+    if (code) return code;
+    if (!(code = lm_os_cursor(txn, g->digests, &cursor))) {
+        MDB_val key, value;
+        for (code = lm_os_cursor_get(cursor, &key, &value, MDB_FIRST); !code;
+             code = lm_os_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+            lm_index_key digest_key;
+            if (key.mv_size != sizeof digest_key) {
+                code = MDB_CORRUPTED;
+                break;
+            }
+            memcpy(&digest_key, key.mv_data, sizeof digest_key);
+            lm_filter_add(filter, &digest_key);
+        }
+        mdb_cursor_close(cursor);
+    }
+    mdb_txn_abort(txn);
+    return code == MDB_NOTFOUND ? 0 : code;
 }
 
 int lm_generation_mark(lm_generation *g, MDB_txn *index, const char *name, uint64_t *ret)

@@ -2,6 +2,7 @@
 #ifndef LM_STORE_INTERNAL_H
 #define LM_STORE_INTERNAL_H
 
+#include "store/filter.h"
 #include "store/os.h"
 #include "store/pending.h"
 #include "store/store.h"
@@ -47,6 +48,7 @@ struct lm_store {
     pthread_mutex_t mutex; /* guards all down to the next blank line */
     pthread_cond_t work, done;
     lm_pending *pending;
+    lm_filter *filter;      /* NULL: there is none */
     lm_write *first, *last; /* handed in */
     uint64_t handed, committed;
     bool stopping, paused, busy, failed, collecting, calling;
@@ -56,6 +58,7 @@ struct lm_store {
     void *on_commit_arg;
     uint64_t scanned_from, scanned; /* LM_STORE_READ: pending has the log's rows after the one, up to the other */
 
+    size_t searches; /* the writer's, of the index */
     _Atomic size_t backlog;
     pthread_t thread;
     bool started;
@@ -65,6 +68,7 @@ struct lm_snapshot {
     _Atomic size_t refs;
     lm_store *store;
     lm_pending *pending;
+    lm_filter *filter; /* may be NULL */
     MDB_txn *log, *index;
     uint64_t last; /* key of the log's last row */
 };
@@ -137,6 +141,7 @@ int lm_generation_last(lm_generation *generation, MDB_txn *log, uint64_t *ret_ke
 int lm_generation_row(lm_generation *generation, MDB_txn *log, uint64_t key, const lm_digest *digest, lm_view *ret);
 /* What the index says of a digest: *ret 0 if nothing. */
 int lm_generation_find(lm_generation *generation, MDB_txn *index, const lm_index_key *key, uint64_t *ret);
+int lm_generation_fill_filter(lm_generation *generation, lm_filter *filter);
 int lm_generation_mark(lm_generation *generation, MDB_txn *index, const char *name, uint64_t *ret);
 int lm_generation_set_mark(lm_generation *generation, MDB_txn *index, const char *name, uint64_t value);
 
@@ -163,6 +168,7 @@ bool lm_table_decode(const MDB_val *stored_key, const MDB_val *stored_value, lm_
 
 void *lm_writer_run(void *store);
 int lm_writer_flush(lm_store *store); /* pending -> index; by the writer's thread, or while it is paused or ended */
+lm_filter *lm_writer_filter(lm_generation *generation);
 lm_status lm_writer_pause(lm_store *store, lm_error *err); /* waits for what was handed in, then holds the writer */
 void lm_writer_resume(lm_store *store);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -113,6 +114,13 @@ int lm_os_truncate(int fd, int64_t size)
 {
     TRY_FAULT(true);
     return ftruncate(fd, size) ? errno : 0;
+}
+
+int lm_os_allocate(int fd, int64_t size)
+{
+    TRY_FAULT(true);
+    if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, size) == 0) return 0;
+    return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : errno;
 }
 
 int lm_os_sync(int fd)
@@ -280,6 +288,14 @@ int lm_os_begin(MDB_env *env, bool writing, MDB_txn **ret)
     return mdb_txn_begin(env, NULL, writing ? 0 : MDB_RDONLY, ret);
 }
 
+/* LMDB says EIO where a write came out shorter than asked, which is how a disk runs full. */
+static bool is_full(MDB_env *env)
+{
+    int fd;
+    struct statvfs fs;
+    return mdb_env_get_fd(env, &fd) == 0 && fstatvfs(fd, &fs) == 0 && fs.f_bavail * fs.f_frsize < 1 << 20;
+}
+
 int lm_os_commit(MDB_txn *txn)
 {
     int code = fault(true);
@@ -287,7 +303,9 @@ int lm_os_commit(MDB_txn *txn)
         mdb_txn_abort(txn);
         return code;
     }
-    return mdb_txn_commit(txn);
+    MDB_env *env = mdb_txn_env(txn);
+    code = mdb_txn_commit(txn);
+    return code == EIO && is_full(env) ? ENOSPC : code;
 }
 
 int lm_os_table(MDB_txn *txn, const char *name, unsigned flags, MDB_dbi *ret)

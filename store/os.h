@@ -25,6 +25,8 @@ void lm_os_close(int fd);
 int lm_os_write_at(int fd, const void *bytes, size_t n, int64_t offset);
 int lm_os_read_at(int fd, void *bytes, size_t n, int64_t offset, size_t *ret_n); /* *ret_n < n at the end of the file */
 int lm_os_truncate(int fd, int64_t size);
+/* Gives the file's first bytes their place on the disk, so that writing them through a map cannot fail. */
+int lm_os_allocate(int fd, int64_t size);
 int lm_os_sync(int fd);
 int lm_os_sync_folder(const char *path);
 int lm_os_rename(const char *from, const char *to);

@@ -48,6 +48,7 @@ static void end(lm_snapshot *s)
     lm_pending_unref(s->pending);
     s->index = s->log = NULL;
     s->pending = NULL;
+    s->filter = lm_filter_unref(s->filter);
 }
 
 static int begin_beside_writer(lm_store *store, lm_snapshot *s)
@@ -55,6 +56,7 @@ static int begin_beside_writer(lm_store *store, lm_snapshot *s)
     for (;;) {
         pthread_mutex_lock(&store->mutex);
         s->pending = lm_pending_ref(store->pending);
+        s->filter = lm_filter_ref(store->filter);
         pthread_mutex_unlock(&store->mutex);
         int code = begin(store, s);
         pthread_mutex_lock(&store->mutex);
@@ -125,7 +127,8 @@ lm_status lm_snapshot_find(lm_snapshot *s, lm_row_kind kind, const lm_digest *di
     lm_index_key key = lm_index_key_of((unsigned)kind, digest);
     lm_view view = {NULL, 0};
     uint64_t row = lm_pending_find(s->pending, &key, s->last);
-    int code = row ? 0 : lm_generation_find(g, s->index, &key, &row);
+    int code = 0;
+    if (!row && (!s->filter || lm_filter_may_hold(s->filter, &key))) code = lm_generation_find(g, s->index, &key, &row);
     if (!code && row && row <= s->last) code = lm_generation_row(g, s->log, row, digest, &view);
     if (code && code != MDB_NOTFOUND) return lm_store_fail(err, s->store->folder, "read", code);
     *ret = view;

@@ -86,6 +86,7 @@ lm_store *lm_store_close(lm_store *store)
     lm_generation_close(&store->now);
     lm_folder_unlock(store->lock_fd);
     lm_pending_unref(store->pending);
+    lm_filter_unref(store->filter);
     pthread_cond_destroy(&store->done);
     pthread_cond_destroy(&store->work);
     pthread_mutex_destroy(&store->mutex);

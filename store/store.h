@@ -105,7 +105,7 @@ lm_status lm_write_replace_row(lm_write *write, lm_row_kind kind, const lm_diges
 /* A table entry, copied. value NULL: remove. */
 lm_status lm_write_entry(lm_write *write, lm_table table, const void *key, size_t key_size, const void *value,
                          size_t value_size, lm_error *err);
-/* Memory of the write, copied from bytes: valid until it is committed. For parts. */
+/* Memory of the write, copied from bytes (NULL: left to the caller to fill): valid until it is committed. For parts. */
 void *lm_write_copy(lm_write *write, const void *bytes, size_t size);
 size_t lm_write_bytes(const lm_write *write);
 

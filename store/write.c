@@ -113,7 +113,7 @@ void *lm_write_copy(lm_write *write, const void *bytes, size_t size)
     }
     void *copy = chunk->bytes + chunk->used;
     chunk->used += need;
-    if (size) memcpy(copy, bytes, size);
+    if (size && bytes) memcpy(copy, bytes, size);
     return copy;
 }
 

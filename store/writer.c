@@ -13,7 +13,7 @@
 #include <string.h>
 
 static const size_t GROUP_BYTES = (size_t)64 << 20, JOURNAL_BYTES = (size_t)64 << 20;
-enum { PENDING_LEAST = 1 << 17, PENDING_MOST = 1 << 20 };
+enum { PENDING_LEAST = 1 << 17, PENDING_MOST = 1 << 21, FILTER_LEAST = 1 << 20, FILTER_MOST = 1 << 27 };
 
 /* ---- one group --------------------------------------------------------------------------------------------------- */
 
@@ -41,7 +41,11 @@ static int append(group *c, unsigned kind, size_t size, uint64_t *ret_key, uint8
 static int find_former(group *c, const lm_row *row, const lm_index_key *key, uint64_t *ret)
 {
     uint64_t former = lm_pending_find(c->store->pending, key, UINT64_MAX);
-    int code = former ? 0 : lm_generation_find(c->g, c->probe, key, &former);
+    int code = 0;
+    if (!former && (!c->store->filter || lm_filter_may_hold(c->store->filter, key))) {
+        c->store->searches++;
+        code = lm_generation_find(c->g, c->probe, key, &former);
+    }
     *ret = 0;
     if (code || !former) return code;
     lm_view view;
@@ -148,31 +152,64 @@ static int commit_group(lm_store *store, const lm_write *writes)
 
 /* ---- the index --------------------------------------------------------------------------------------------------- */
 
+/* A filter over all that the index holds, with room for as much again. NULL: no memory, and no harm. */
+lm_filter *lm_writer_filter(lm_generation *g)
+{
+    size_t room = 2 * g->n_indexed;
+    if (room < FILTER_LEAST) room = FILTER_LEAST;
+    if (room > FILTER_MOST) room = FILTER_MOST;
+    lm_filter *filter = lm_filter_new(room);
+    if (filter && lm_generation_fill_filter(g, filter)) filter = lm_filter_unref(filter);
+    return filter;
+}
+
+static void swap_in(lm_store *store, lm_pending *pending, lm_filter *filter)
+{
+    pthread_mutex_lock(&store->mutex);
+    lm_pending *former = store->pending;
+    lm_filter *former_filter = store->filter;
+    store->pending = pending;
+    store->filter = filter;
+    pthread_mutex_unlock(&store->mutex);
+    if (former != pending) lm_pending_unref(former);
+    if (former_filter != filter) lm_filter_unref(former_filter);
+}
+
 int lm_writer_flush(lm_store *store)
 {
     lm_generation *g = &store->now;
+    lm_filter *filter = store->filter;
     size_t n = lm_pending_count(store->pending);
     if (!n) return 0;
     lm_pending *fresh = lm_pending_new();
     lm_index_entry *entries = lm_pending_sorted(store->pending);
-    int code = fresh && entries ? lm_generation_index(g, entries, n, g->last_row) : ENOMEM;
+    int code = fresh && entries ? 0 : ENOMEM;
+    /* A reader may see the new index as soon as it is committed: the filter must know its keys before. */
+    for (size_t i = 0; filter && !code && i < n; i++) lm_filter_add(filter, &entries[i].key);
+    if (!code) code = lm_generation_index(g, entries, n, g->last_row);
     lm_free(entries);
     if (code) {
         lm_pending_unref(fresh);
         return code;
     }
-    pthread_mutex_lock(&store->mutex);
-    lm_pending *former = store->pending;
-    store->pending = fresh;
-    pthread_mutex_unlock(&store->mutex);
-    lm_pending_unref(former);
+    size_t room = filter ? lm_filter_capacity(filter) : 0;
+    if (filter && g->n_indexed > room && room < FILTER_MOST) filter = lm_writer_filter(&store->now);
+    swap_in(store, fresh, filter);
     return 0;
+}
+
+/* A filter costs a walk over the index: made when the searches that it would save have cost as much. */
+static void consider_filter(lm_store *store)
+{
+    if (store->filter || store->searches < 4096 + store->now.n_indexed / 64) return;
+    store->searches = 0;
+    swap_in(store, store->pending, lm_writer_filter(&store->now));
 }
 
 /* A sorted batch rewrites most pages of an index that has random keys: the larger the index, the larger the batch. */
 static bool pending_is_full(const lm_store *store)
 {
-    size_t most = store->now.n_indexed / 8;
+    size_t most = store->now.n_indexed / 4;
     if (most < PENDING_LEAST) most = PENDING_LEAST;
     if (most > PENDING_MOST) most = PENDING_MOST;
     return lm_pending_count(store->pending) >= most;
@@ -234,6 +271,7 @@ static void write_group(lm_store *store)
     LM_TRACE("store", "event=commit writes=%" PRIu64 " bytes=%zu rows_end=%" PRIu64 " code=%d", n, bytes,
              store->now.last_row, code);
     free_writes(store, writes);
+    if (!code) consider_filter(store);
 
     pthread_mutex_lock(&store->mutex);
     if (!code) {
