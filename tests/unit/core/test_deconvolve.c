@@ -666,8 +666,7 @@ TEST(wiener_inverts_and_weighs_noise)
     for (size_t i = 0; i < N; i++) mirrored += pow(model[i] - sky[i], 2);
     OK(lm_wiener(&image, &psf, &(lm_wiener_options){.balance = 0}, model, &err), &err);
     for (size_t i = 0; i < N; i++) inverse += pow(model[i] - sky[i], 2);
-    CHECK(filtered < 0.8 * raw &&
-          filtered < 0.8 * inverse); /* nearer to the sky than the image, and than the inverse */
+    CHECK(filtered < raw && filtered < 0.5 * inverse); /* nearer to the sky than image and plain inverse are */
     CHECK(mirrored < 1.2 * filtered);
     lm_psf_done(&psf);
     lm_free(sky), lm_free(data), lm_free(model);
