@@ -19,10 +19,10 @@ typedef struct lm_tarp_space {
     lm_tarp_distance distance;
     double *low, *high; /* [dims] the range of each parameter's true values */
     double *width;      /* [dims] high - low + 1e-10, or 1 where distances are not normalised */
-    double *weight;     /* scratch: 1/width^2 (Euclidean) or 1/width (Manhattan), repeated over a block of rows */
-    double *point;      /* scratch: the reference point, repeated */
-    double *block;      /* scratch */
-    size_t rows;        /* of a block */
+    double *weight;     /* [padded] 1/width^2 (Euclidean) or 1/width (Manhattan), then zeros */
+    double *point;      /* scratch [padded]: the reference point */
+    double *row;        /* scratch [padded]: a row that nothing may be read behind */
+    size_t padded;      /* dims, rounded up to whole vectors */
 } lm_tarp_space;
 
 /* truth is [n_sims, dims]; n_sims >= 1, dims >= 1. normalise: put every parameter on the range of its true values. */
