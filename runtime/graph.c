@@ -34,7 +34,7 @@ static void build(lm_loader *l, const char *path)
         graph->name = lm_arena_strndup(l->arena, base, n ? n : strlen(base));
     }
     if (!graph->doc) graph->doc = "";
-    lm_graph_wire_all(l);
+    lm_graph_wire_all(l, root);
     if (!l->nomem) lm_graph_wire_exposed(l, root);
     bool whole = true;
     for (size_t i = 0; i < l->n_all && !l->nomem; i++) {

@@ -58,7 +58,9 @@ void lm_graph_warn(lm_loader *l, const lm_scope *scope, unsigned line, unsigned 
 
 const char *lm_graph_suggest(lm_loader *l, const lm_nearest *nearest)
 {
-    return nearest->best ? lm_arena_printf(l->arena, "Did you mean \"%s\"?", nearest->best) : NULL;
+    /* As many changes as letters: nothing in common. */
+    if (!nearest->best || nearest->distance >= strlen(nearest->wanted)) return NULL;
+    return lm_arena_printf(l->arena, "Did you mean \"%s\"?", nearest->best);
 }
 
 static int by_place(const void *a, const void *b)
@@ -69,6 +71,18 @@ static int by_place(const void *a, const void *b)
     if (x->line != y->line) return x->line < y->line ? -1 : 1;
     if (x->column != y->column) return x->column < y->column ? -1 : 1;
     return x->order < y->order ? -1 : x->order > y->order;
+}
+
+/* A sub-graph that is used twice has its own mistakes twice. */
+static bool said(const lm_loader *l, size_t i)
+{
+    const lm_fault *f = &l->faults[i];
+    for (; i > 0 && f->source && l->faults[i - 1].source == f->source && l->faults[i - 1].line == f->line &&
+           l->faults[i - 1].column == f->column;
+         i--)
+        if (f->line && l->faults[i - 1].warning == f->warning && strcmp(l->faults[i - 1].text, f->text) == 0)
+            return true;
+    return false;
 }
 
 /* Bytes of the UTF-8 character at text. */
@@ -140,7 +154,7 @@ char *lm_graph_render(lm_loader *l)
     lm_text_init(&out);
     if (l->n_faults) qsort(l->faults, l->n_faults, sizeof *l->faults, by_place);
     for (size_t i = 0; i < l->n_faults; i++)
-        if (!l->faults[i].warning) render(&out, &l->faults[i]);
+        if (!l->faults[i].warning && !said(l, i)) render(&out, &l->faults[i]);
     return lm_text_take(&out);
 }
 
@@ -150,7 +164,7 @@ json_t *lm_graph_faults_json(lm_loader *l)
     if (l->n_faults) qsort(l->faults, l->n_faults, sizeof *l->faults, by_place);
     for (size_t i = 0; list && i < l->n_faults; i++) {
         const lm_fault *f = &l->faults[i];
-        if (f->warning) continue;
+        if (f->warning || said(l, i)) continue;
         const char *text = lm_arena_printf(l->arena, "%s%s", f->text, f->context);
         json_t *item = text ? json_pack("{s:s, s:i, s:i, s:s, s:s}", "file", f->source ? f->source->name : "", "line",
                                         (int)f->line, "column", (int)f->column, "text", text, "hint", f->hint)
@@ -169,7 +183,7 @@ void lm_graph_keep_warnings(lm_loader *l)
     const char **at = lm_arena_alloc(l->arena, l->n_faults, sizeof *at);
     size_t n = 0;
     for (size_t i = 0; at && i < l->n_faults; i++) {
-        if (!l->faults[i].warning) continue;
+        if (!l->faults[i].warning || said(l, i)) continue;
         lm_text out;
         lm_text_init(&out);
         render(&out, &l->faults[i]);

@@ -22,8 +22,9 @@ enum { LM_MOST_NODES = 10000, LM_MOST_SUBGRAPHS = 16, LM_MOST_PORTS = 16 };
 
 /* A graph file that was read: kept for the lines that errors quote. */
 typedef struct lm_source {
-    const char *name; /* as the user named it */
-    const char *path; /* absolute, without symbolic links */
+    const char *name;   /* as the user named it */
+    const char *path;   /* absolute, without symbolic links */
+    const char *folder; /* that it is in; "": it could not be read */
     const char *bytes;
     size_t n, order;
 } lm_source;
@@ -140,7 +141,7 @@ bool lm_graph_locate(const lm_yaml *with, const char *path, unsigned *line, unsi
 
 void lm_graph_node_read(lm_loader *l, lm_draft *draft);   /* sets op, node, bindings or inner */
 void lm_graph_node_settle(lm_loader *l, lm_draft *draft); /* settings against ports and shape */
-void lm_graph_wire_all(lm_loader *l);                     /* inputs of every node */
+void lm_graph_wire_all(lm_loader *l, lm_scope *root);     /* inputs of every node */
 void lm_graph_wire_exposed(lm_loader *l, lm_scope *root); /* are `inputs:` and `outputs:` what they say? */
 bool lm_graph_sort(lm_loader *l);                         /* fills graph->nodes; false: cycles, reported */
 void lm_graph_check_whole(lm_loader *l);

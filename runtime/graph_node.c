@@ -298,6 +298,7 @@ static void read_in(reading *r, const lm_yaml *in)
     lm_draft *draft = r->draft;
     size_t most = 1;
     if (in->kind == LM_YAML_LIST) most = in->n;
+    draft->n_bindings = 0; /* a second "in" was reported as a double key */
     for (size_t i = 0; in->kind == LM_YAML_MAP && i < in->n; i++)
         most += in->entries[i].value->kind == LM_YAML_LIST ? in->entries[i].value->n : 1;
     draft->bindings = lm_arena_alloc(r->l->arena, most, sizeof *draft->bindings);

@@ -73,16 +73,29 @@ static void cannot_read(lm_loader *l, const lm_scope *scope, const char *name, c
     }
 }
 
+static lm_source *source_named(const lm_loader *l, const char *name)
+{
+    for (size_t i = 0; i < l->n_sources; i++)
+        if (strcmp(l->sources[i]->name, name) == 0 && *l->sources[i]->folder) return l->sources[i];
+    return NULL;
+}
+
 static lm_source *read_source(lm_loader *l, lm_scope *scope, const char *name)
 {
-    lm_source *source = lm_arena_alloc(l->arena, 1, sizeof *source);
+    lm_source *source = source_named(l, name); /* a sub-graph that is used again */
+    if (source) {
+        scope->source = source;
+        scope->folder = source->folder;
+        return source;
+    }
+    source = lm_arena_alloc(l->arena, 1, sizeof *source);
     const char *folder = folder_of(l, name);
     char resolved[PATH_MAX];
     if (!source || !folder || !lm_grow(&l->sources, l->n_sources, &l->cap_sources, sizeof *l->sources)) {
         l->nomem = true;
         return NULL;
     }
-    *source = (lm_source){.name = name, .path = name, .bytes = "", .order = l->n_sources};
+    *source = (lm_source){.name = name, .path = name, .folder = "", .bytes = "", .order = l->n_sources};
     l->sources[l->n_sources++] = source;
     scope->source = source;
     const char *why = "unknown reason";
@@ -95,6 +108,7 @@ static lm_source *read_source(lm_loader *l, lm_scope *scope, const char *name)
     scope->folder = realpath(folder, resolved) ? lm_arena_strdup(l->arena, resolved) : folder;
     source->path = realpath(name, resolved) ? lm_arena_strdup(l->arena, resolved) : name;
     if (!scope->folder || !source->path) l->nomem = true;
+    else source->folder = scope->folder;
     return l->nomem ? NULL : source;
 }
 
@@ -296,8 +310,8 @@ static lm_yaml *convert(lm_loader *l, const lm_variable *variable, const lm_yaml
     lm_yaml *result = NULL;
     const lm_param_reporter reporter = {.report = report_at, .arg = &at};
     if (!given) {
-        lm_graph_fault(l, at.scope, at.line, at.column, NULL, "%s\"%s\" holds a number that is not finite", at.before,
-                       variable->param.name);
+        lm_graph_fault(l, at.scope, at.line, at.column, NULL, "%s\"%s\" %s", at.before, variable->param.name,
+                       value->kind == LM_YAML_TEXT ? "is not UTF-8 text" : "holds a number that is not finite");
         return NULL;
     }
     lm_status status =

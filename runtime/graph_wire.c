@@ -272,7 +272,6 @@ static void check_exposed(lm_loader *l, lm_scope *scope)
     for (size_t i = 0; i < scope->n_drafts; i++) {
         lm_draft *draft = scope->drafts[i];
         if (!draft->inner) continue;
-        name_bindings(l, draft);
         check_exposed(l, draft->inner);
     }
 }
@@ -281,7 +280,6 @@ static void wire_node(lm_loader *l, lm_draft *draft)
 {
     const lm_port *ports[LM_MOST_PORTS];
     lm_node *node = draft->node;
-    name_bindings(l, draft);
     node->n_inputs = lm_operator_inputs(draft->op, ports);
     node->inputs = lm_arena_alloc(l->arena, node->n_inputs, sizeof *node->inputs);
     if (!node->inputs) {
@@ -328,8 +326,27 @@ static void wire_node(lm_loader *l, lm_draft *draft)
     }
 }
 
-void lm_graph_wire_all(lm_loader *l)
+/* Ports of sub-graphs' nodes too: what is inside asks for them. */
+static void name_all_bindings(lm_loader *l, lm_scope *scope)
 {
+    for (size_t i = 0; i < scope->n_drafts; i++) {
+        lm_draft *draft = scope->drafts[i];
+        if (draft->node || draft->inner) {
+            name_bindings(l, draft);
+        } else { /* without an operator: at least, do the nodes exist? */
+            for (size_t k = 0; k < draft->n_bindings && !scope->broken; k++) {
+                const lm_binding *b = &draft->bindings[k];
+                size_t n = strcspn(b->from, ".");
+                if (!draft_of(scope, b->from, n)) unknown_node(l, scope, b->line, b->column, b->from, n);
+            }
+        }
+        if (draft->inner) name_all_bindings(l, draft->inner);
+    }
+}
+
+void lm_graph_wire_all(lm_loader *l, lm_scope *root)
+{
+    name_all_bindings(l, root);
     for (size_t i = 0; i < l->n_all && !l->nomem; i++) wire_node(l, l->all[i]);
 }
 

@@ -184,17 +184,21 @@ static lm_status wrong_type(const conversion *c, const json_t *value)
     char *end = NULL;
     if (text && number && *text && (strtod(text, &end), !*end)) {
         snprintf(hint, sizeof hint, "Remove the quotes.");
-    } else if (text && number && lm_template_is(text)) {
+    } else if (text && lm_template_is(text)) {
         if (!c->param->per_record)
             return reject(c, "Only parameters that the reference marks \"per record\" take {NAME}.",
                           "cannot differ by record: %s", describe(buffer, value));
-        snprintf(hint, sizeof hint, "A number for each record is one {NAME} alone; compute it before, with \"set\".");
+        snprintf(hint, sizeof hint, "A value for each record is one {NAME} alone; compute it before, with \"set\".");
     } else if (json_is_number(value) && (type == LM_P_TEXT || type == LM_P_PATH || type == LM_P_TEXTS)) {
         snprintf(hint, sizeof hint, "Put it in quotes to make it a text.");
     } else if (text && type == LM_P_BOOL) {
         snprintf(hint, sizeof hint, "In YAML 1.2 only true and false are truth values: yes, no, on and off are texts.");
     }
-    return reject(c, *hint ? hint : NULL, "wants %s, not %s", types[type].wants, describe(buffer, value));
+    const char *wants = types[type].wants;
+    bool element = c->path != c->param->name; /* of a list */
+    if (element && type == LM_P_TEXTS) wants = "a text";
+    if (element && type == LM_P_REALS) wants = "a number";
+    return reject(c, *hint ? hint : NULL, "wants %s, not %s", wants, describe(buffer, value));
 }
 
 char *lm_param_range(char buffer[128], const lm_param *param)
@@ -268,9 +272,14 @@ static lm_status choice_value(const conversion *c, const json_t *value, json_t *
         lm_text_format(&all, "%s\"%s\"", all.length ? choice[1] ? ", " : " or " : "", *choice);
     }
     char buffer[128], hint[160];
-    snprintf(hint, sizeof hint, "Did you mean \"%.100s\"?", nearest.best ? nearest.best : "");
-    lm_status status = reject(c, text && nearest.best ? hint : NULL, "wants %.600s, not %s", lm_text_peek(&all),
-                              describe(buffer, value));
+    bool near = text && nearest.best && nearest.distance < strlen(text);
+    if (text && lm_template_is(text)) {
+        lm_text_done(&all);
+        return wrong_type(c, value);
+    }
+    snprintf(hint, sizeof hint, "Did you mean \"%.100s\"?", near ? nearest.best : "");
+    lm_status status =
+        reject(c, near ? hint : NULL, "wants %.600s, not %s", lm_text_peek(&all), describe(buffer, value));
     lm_text_done(&all);
     return status;
 }
@@ -523,10 +532,12 @@ lm_status lm_params_fill(const lm_operator *op, const json_t *with, const char *
         if (given && !json_is_null(given)) {
             one = lm_param_convert(&rules, given, p->name, folder, arena, &value, reporter);
         } else if (p->required) {
-            char text[512];
-            snprintf(text, sizeof text, "\"%.100s\" needs the parameter \"%s\" (%s): %.200s", op->name, p->name,
-                     lm_param_type_name(p->type), p->doc ? p->doc : "");
-            report(reporter, "", text, NULL);
+            char text[512], hint[400];
+            const char *doc = p->doc ? p->doc : "", *stop = strstr(doc, ". ");
+            snprintf(text, sizeof text, "\"%.100s\" needs the parameter \"%s\"", op->name, p->name);
+            snprintf(hint, sizeof hint, "Add \"%s\" (%s): %.*s", p->name, lm_param_type_name(p->type),
+                     stop ? (int)(stop - doc) : (int)strlen(doc), doc);
+            report(reporter, "", text, hint);
             one = LM_EGRAPH;
         } else {
             value = lm_param_default(p, folder, arena);

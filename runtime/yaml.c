@@ -223,13 +223,17 @@ static bool take_event(builder *b, struct fy_event *event, unsigned *documents)
     unsigned line = mark ? (unsigned)mark->line + 1 : 1, column = mark ? (unsigned)mark->column + 1 : 1;
     bool has_value =
         event->type == FYET_SCALAR || event->type == FYET_MAPPING_START || event->type == FYET_SEQUENCE_START;
-    if (event->type == FYET_ALIAS || (has_value && fy_event_get_anchor_token(event))) {
+    struct fy_token *anchor = has_value ? fy_event_get_anchor_token(event) : NULL;
+    struct fy_token *tag = has_value ? fy_event_get_tag_token(event) : NULL;
+    if (anchor || tag) mark = fy_token_start_mark(anchor ? anchor : tag);
+    if ((anchor || tag) && mark) line = (unsigned)mark->line + 1, column = (unsigned)mark->column + 1;
+    if (event->type == FYET_ALIAS || anchor) {
         fault(b, line, column, "YAML anchors and aliases (&name, *name) are not part of the graph language",
               "Write the value out, or make it a parameter of the graph and use \"${name}\". "
               "Quote text that begins with & or *.");
         return false;
     }
-    if (has_value && fy_event_get_tag_token(event)) {
+    if (tag) {
         fault(b, line, column, "YAML tags (!name) are not part of the graph language",
               "Remove the tag. Quote text that begins with !.");
         return false;
@@ -294,7 +298,7 @@ static void syntax_fault(builder *b, struct fy_diag *diag)
     snprintf(text, sizeof text, "not valid YAML: %s", error->msg ? error->msg : "unknown reason");
     for (size_t n = strlen(text); n && (text[n - 1] == '\n' || text[n - 1] == ' ');) text[--n] = 0;
     fault(b, error->line > 0 ? (unsigned)error->line : 1, error->column > 0 ? (unsigned)error->column : 1, text,
-          strchr(text, '{') || strstr(text, "flow") ? "Quote text with braces: \"${name}\", \"{NAME}\"." : NULL);
+          strstr(text, "missing comma in flow") ? "Quote text with braces: \"${name}\", \"{NAME}\"." : NULL);
 }
 
 lm_status lm_yaml_parse(const char *bytes, size_t n, lm_arena *arena, lm_yaml **ret, lm_yaml_report report, void *arg)

@@ -201,6 +201,7 @@ static int unknown_option(const lm_command *command, const char *name, size_t n)
 /* One option at argv[*i]; moves *i over its value. Returns an exit status, or -1 after --help. */
 static int take_option(const lm_command *command, int argc, char **argv, int *i)
 {
+    char shown[96];
     char *name = argv[*i] + 2, *equals = strchr(name, '=');
     size_t n = equals ? (size_t)(equals - name) : strlen(name);
     if (n == 4 && strncmp(name, "help", 4) == 0) {
@@ -216,9 +217,9 @@ static int take_option(const lm_command *command, int argc, char **argv, int *i)
         return read_value(command, o, NULL);
     }
     if (equals) return read_value(command, o, equals + 1);
+    label(shown, o);
     if (*i + 1 >= argc)
-        return lm_usage_error(command->name, NULL, "\"--%s\" wants a value: %s", o->name,
-                              o->value ? o->value : "VALUE");
+        return lm_usage_error(command->name, NULL, "\"--%s\" wants a value: %s", o->name, shown + strlen(o->name) + 3);
     return read_value(command, o, argv[++*i]);
 }
 
