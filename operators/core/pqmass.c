@@ -21,7 +21,7 @@ struct lm_cells {
     float *packed;   /* [sets * refs, dims] */
     float *norm2;    /* [sets * refs] */
     float *rows;     /* scratch [ROWS, dims] */
-    float *product;  /* scratch [sets * refs, ROWS] */
+    float *product;  /* scratch [ROWS, sets * refs] */
     size_t doubts;
 };
 
@@ -184,24 +184,48 @@ static bool row_finite(const void *row, lm_dtype dtype, size_t dims)
     return true;
 }
 
-/* Smallest and second smallest of norm2 - 2 product over one set, for every row: the first index among equals. */
-LM_CLONES static void smallest_two(const float *restrict product, const float *restrict norm2, size_t n_refs,
-                                   float *restrict first, float *restrict second, int32_t *restrict index)
+/* Smallest and second smallest of norm2 - 2 product: the first index among equals. Lane by lane, then over the lanes. */
+typedef struct {
+    float first, second;
+    uint32_t index;
+} smallest;
+LM_CLONES static smallest smallest_two(const float *restrict product, const float *restrict norm2, size_t n_refs)
 {
-    for (size_t i = 0; i < ROWS; i++) {
-        first[i] = second[i] = INFINITY;
-        index[i] = 0;
+    float first[LANES], second[LANES];
+    int32_t index[LANES];
+    for (size_t l = 0; l < LANES; l++) {
+        first[l] = second[l] = INFINITY;
+        index[l] = INT32_MAX;
     }
-    for (size_t j = 0; j < n_refs; j++) {
-        const float *row = product + j * ROWS;
-        for (size_t i = 0; i < ROWS; i++) {
-            float s = norm2[j] - 2 * row[i], f = first[i];
-            float larger = s < f ? f : s;
-            index[i] = s < f ? (int32_t)j : index[i];
-            first[i] = s < f ? s : f;
-            second[i] = larger < second[i] ? larger : second[i];
+    size_t j = 0;
+    for (; j + LANES <= n_refs; j += LANES)
+        for (size_t l = 0; l < LANES; l++) {
+            float s = norm2[j + l] - 2 * product[j + l], f = first[l], larger = s < f ? f : s;
+            index[l] = s < f ? (int32_t)(j + l) : index[l];
+            first[l] = s < f ? s : f;
+            second[l] = larger < second[l] ? larger : second[l];
+        }
+    smallest all = {INFINITY, INFINITY, 0};
+    for (size_t l = 0; l < LANES; l++) {
+        if (first[l] < all.first || (first[l] == all.first && index[l] < (int32_t)all.index)) {
+            all.second = fminf(all.first, second[l]);
+            all.first = first[l];
+            all.index = (uint32_t)index[l];
+        } else {
+            all.second = fminf(all.second, first[l]);
         }
     }
+    for (; j < n_refs; j++) {
+        float s = norm2[j] - 2 * product[j];
+        if (s < all.first) {
+            all.second = all.first;
+            all.first = s;
+            all.index = (uint32_t)j;
+        } else {
+            all.second = fminf(all.second, s);
+        }
+    }
+    return all;
 }
 
 /* The direct answer among the references j of a set whose bounded distance is at most `limit`. */
@@ -213,7 +237,7 @@ static uint32_t settle(lm_cells *c, size_t set, const void *row, lm_dtype dtype,
     c->doubts++;
     for (size_t j = 0; j < c->n_refs; j++) {
         size_t at = set * c->n_refs + j;
-        if (c->norm2[at] - 2 * c->product[at * ROWS + i] > limit) continue; /* NaN stays in */
+        if (c->norm2[at] - 2 * c->product[i * c->n_sets * c->n_refs + at] > limit) continue; /* NaN stays in */
         const double *r = c->refs + at * dims;
         double d = dtype == LM_F32 ? distance_f32(row, r, c->inverse, dims) : distance_f64(row, r, c->inverse, dims);
         if (d < best) {
@@ -228,8 +252,7 @@ static size_t find_block(lm_cells *c, const void *samples, lm_dtype dtype, size_
 {
     size_t dims = c->dims, total = c->n_sets * c->n_refs;
     const float *rows = c->direct && dtype == LM_F32 ? samples : c->rows;
-    float norm[ROWS], first[ROWS], second[ROWS];
-    int32_t index[ROWS];
+    float norm[ROWS];
     for (size_t i = 0; i < n; i++) {
         const void *row = row_at(samples, dtype, i, dims);
         if (rows == c->rows) {
@@ -240,25 +263,25 @@ static size_t find_block(lm_cells *c, const void *samples, lm_dtype dtype, size_
         norm[i] = sqrtf(norm2_of(rows + i * dims, dims));
         if (!isfinite(norm[i]) && !row_finite(row, dtype, dims)) return i;
     }
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)total, (int)n, (int)dims, 1, c->packed, (int)dims, rows,
-                (int)dims, 0, c->product, ROWS);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, (int)total, (int)dims, 1, rows, (int)dims, c->packed,
+                (int)dims, 0, c->product, (int)total);
 
     /* |computed x.r - real x.r| <= (gamma_dims + 3u) |x| |r| for any order of summation (Higham 2002, eq. 3.5; 3u for the
      * rounding of packed values), twice that in 2 x.r, and a few u of the terms for norm2 and the difference. Values that
      * flush to zero lose less than 1.2e-38 each. A reference can be nearest only if its value is within twice the bound of
      * the smallest; 1.01 covers the rounding of the bound and of the norms. */
     const double u = 0x1p-24, nu = (double)dims * u, gamma = nu < 0.1 ? nu / (1 - nu) : HUGE_VAL;
-    for (size_t set = 0; set < c->n_sets; set++) {
-        smallest_two(c->product + set * c->n_refs * ROWS, c->norm2 + set * c->n_refs, c->n_refs, first, second, index);
-        for (size_t i = 0; i < n; i++) {
-            double x = 1.01 * (double)norm[i], r = c->reach;
-            double bound =
-                2 * (gamma + 3 * u) * x * r + 8 * u * (r * r + 2 * x * r) + 4.8e-38 * (double)dims * (1 + x + r);
-            float limit = nextafterf((float)((double)first[i] + 2.02 * bound), INFINITY);
-            if (x < 1e15 && isfinite(limit) && second[i] > limit) ret[i * c->n_sets + set] = (uint32_t)index[i];
-            else
-                ret[i * c->n_sets + set] = settle(c, set, row_at(samples, dtype, i, dims), dtype, i,
-                                                  x < 1e15 && isfinite(limit) ? limit : INFINITY);
+    for (size_t i = 0; i < n; i++) {
+        double x = 1.01 * (double)norm[i], r = c->reach;
+        double bound = 2 * (gamma + 3 * u) * x * r + 8 * u * (r * r + 2 * x * r) + 4.8e-38 * (double)dims * (1 + x + r);
+        for (size_t set = 0; set < c->n_sets; set++) {
+            smallest least =
+                smallest_two(c->product + i * total + set * c->n_refs, c->norm2 + set * c->n_refs, c->n_refs);
+            float limit = nextafterf((float)((double)least.first + 2.02 * bound), INFINITY);
+            bool bounded = x < 1e15 && isfinite(limit);
+            uint32_t *answer = &ret[i * c->n_sets + set];
+            if (bounded && least.second > limit) *answer = least.index;
+            else *answer = settle(c, set, row_at(samples, dtype, i, dims), dtype, i, bounded ? limit : INFINITY);
         }
     }
     return n;
