@@ -504,7 +504,6 @@ lm_status lm_run_graph(const lm_graph *graph, const lm_run_options *options, lm_
     if (!status && uv_loop_init(&e->loop)) status = LM_FAIL(err, LM_EMEMORY, "no event loop can be made");
     if (!status) {
         e->loop_ready = true;
-        uv_async_init(&e->loop, &e->wake, NULL);
         status = start_workers(e, err);
         if (!status) sched_run(e);
         stop_workers(e);

@@ -1068,9 +1068,23 @@ static void on_wake(uv_async_t *handle)
     step_on(e);
 }
 
+static void trace_nodes(const engine *e)
+{
+    for (size_t i = 0; i < e->n_nodes; i++) {
+        const rt_node *node = &e->nodes[i];
+        if (!node->def) continue;
+        size_t waiting = 0;
+        for (unsigned k = 0; k < node->n_inputs; k++)
+            for (size_t w = 0; w < node->inputs[k].n_edges; w++) waiting += node->inputs[k].edges[w]->n;
+        lm_log(LM_LOG_TRACE, "sched", "node=%s waiting=%zu in_flight=%u running=%u in=%llu finished=%d", node->def->name, waiting,
+               node->in_flight, node->running, (unsigned long long)node->report->in, node->finished);
+    }
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     engine *e = timer->data;
+    if (lm_log_traced("sched")) trace_nodes(e);
     progress_show(e, false);
     step_on(e);
 }

@@ -190,12 +190,12 @@ static lm_status read_tensor(const char *root, const json_t *wanted, bool first,
     if (!path) return LM_NOMEM(err);
     LM_OWN(lm_tensor) tensor = NULL;
     if (column[0]) {
-        LM_TRY_IN(read_column(path, hdu_name, column, (size_t)row, &tensor, err), err, "in tensor \"%s\"", name);
+        LM_TRY_IN(read_column(path, hdu_name, column, (size_t)row, &tensor, err), err, "tensor \"%s\"", name);
     } else {
         lm_hdu hdu, primary;
-        LM_TRY_IN(open_once(o, path, err), err, "in tensor \"%s\"", name);
-        LM_TRY_IN(lm_fits_select(o->fits, hdu_name, &hdu, err), err, "in tensor \"%s\"", name);
-        LM_TRY_IN(lm_fits_image(o->fits, &hdu, &tensor, err), err, "in tensor \"%s\"", name);
+        LM_TRY_IN(open_once(o, path, err), err, "tensor \"%s\"", name);
+        LM_TRY_IN(lm_fits_select(o->fits, hdu_name, &hdu, err), err, "tensor \"%s\"", name);
+        LM_TRY_IN(lm_fits_image(o->fits, &hdu, &tensor, err), err, "tensor \"%s\"", name);
         if (first) {
             LM_TRY(lm_item_add_cards(o->fits, &hdu, record, err));
             LM_TRY(lm_fits_hdu(o->fits, 0, &primary, err));

@@ -228,13 +228,13 @@ static lm_status want(const char *name, const json_t *tensor, const origin *from
         w.hdu = hdu_name(hdu, arena);
         if (!w.hdu) return LM_NOMEM(err);
         if (lm_template_is(w.hdu))
-            LM_TRY_IN(lm_template_expand(w.hdu, names, arena, &w.hdu, err), err, "in tensor \"%s\"", name);
+            LM_TRY_IN(lm_template_expand(w.hdu, names, arena, &w.hdu, err), err, "tensor \"%s\"", name);
         if (!w.hdu[0]) return LM_FAIL(err, LM_EINPUT, "tensor \"%s\": the HDU is empty", name);
     }
     w.file = from->own;
     if (file) {
         if (lm_template_is(file))
-            LM_TRY_IN(lm_template_expand(file, names, arena, &file, err), err, "in tensor \"%s\"", name);
+            LM_TRY_IN(lm_template_expand(file, names, arena, &file, err), err, "tensor \"%s\"", name);
         if (!file[0]) return LM_FAIL(err, LM_EINPUT, "tensor \"%s\": the file's name is empty", name);
         w.file = lm_path_join(from->folder, file, arena);
         if (!w.file) return LM_NOMEM(err);
@@ -277,7 +277,7 @@ static lm_status add_item(const fits_read *s, lm_items *items, const lm_record *
 
 static lm_status expand_id(const fits_read *s, const lm_record *names, lm_arena *arena, const char **ret, lm_error *err)
 {
-    LM_TRY_IN(lm_template_expand(s->id, names, arena, ret, err), err, "in the id \"%s\"", s->id);
+    LM_TRY_IN(lm_template_expand(s->id, names, arena, ret, err), err, "the id \"%s\"", s->id);
     return *ret[0] ? LM_OK : LM_FAIL(err, LM_EINPUT, "the id \"%s\" is empty", s->id);
 }
 
@@ -328,7 +328,7 @@ static lm_status list_table(const fits_read *s, lm_items *items, lm_arena *arena
         if (!id) return LM_NOMEM(err);
         lm_status status = row_item(s, items, table, row, id, arena, &why);
         if (of_the_item(status)) {
-            lm_error_in(&why, "in row %zu of \"%s\"", row + 1, s->table);
+            lm_error_in(&why, "row %zu of \"%s\"", row + 1, s->table);
             LM_TRY(lm_items_fail(items, id, &why, err));
         } else if (status) {
             if (err) *err = why;
