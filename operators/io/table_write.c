@@ -319,7 +319,7 @@ static size_t width_of(const column *c)
 
 static void add_numbered(lm_header *h, const char *stem, size_t number, lm_value value, const char *comment)
 {
-    char name[24];
+    char name[32];
     snprintf(name, sizeof name, "%s%zu", stem, number);
     lm_header_add(h, name, value, comment);
 }
