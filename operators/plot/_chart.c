@@ -215,12 +215,15 @@ static void draw_legend(lm_canvas *canvas, const lm_chart *chart, const axis *x,
 {
     enum { MOST = 10, SAMPLE = 24, PAD = 10 };
     size_t names = chart->n_curves > MOST ? MOST : chart->n_curves, lines = names + (chart->n_curves > MOST);
-    if (chart->n_curves == 1 && !chart->band_label && !ideal) return; /* one curve alone needs no name */
+    if (chart->n_curves == 1 && !chart->band_label && !chart->diagonal_label && !ideal)
+        return; /* one curve alone needs no name */
     if (chart->band_label) lines++;
+    if (chart->diagonal_label) lines++;
     if (ideal) lines++;
     double width = 0, most = 0.6 * (x->to - x->from);
     for (size_t i = 0; i < names; i++) width = fmax(width, lm_canvas_text_width(chart->curves[i].name, 12));
     if (chart->band_label) width = fmax(width, lm_canvas_text_width(chart->band_label, 12));
+    if (chart->diagonal_label) width = fmax(width, lm_canvas_text_width(chart->diagonal_label, 12));
     if (ideal) width = fmax(width, lm_canvas_text_width("y = x", 12));
     if (lines > names + (chart->band_label != NULL) + ideal)
         width = fmax(width, lm_canvas_text_width("and 9999 more", 12));
@@ -253,9 +256,13 @@ static void draw_legend(lm_canvas *canvas, const lm_chart *chart, const axis *x,
         lm_canvas_text(canvas, words, line, font, "y = x");
         line += LEGEND_LINE;
     }
-    if (chart->band_label) {
-        bool about = chart->half_width > 0;
-        lm_canvas_rectangle(canvas, left, line - 6, SAMPLE, 12, about ? band_color : 0xCCE3F0);
+    if (chart->diagonal_label) {
+        lm_canvas_rectangle(canvas, left, line - 6, SAMPLE, 12, band_color);
+        lm_canvas_text_within(canvas, words, line, width + 4, font, chart->diagonal_label);
+        line += LEGEND_LINE;
+    }
+    if (chart->band_label) { /* in the colour of the first curve */
+        lm_canvas_rectangle(canvas, left, line - 6, SAMPLE, 12, 0xCCE3F0);
         lm_canvas_text_within(canvas, words, line, width + 4, font, chart->band_label);
     }
 }

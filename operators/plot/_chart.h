@@ -19,9 +19,10 @@ typedef struct lm_chart {
     size_t n_curves;
     lm_chart_mark mark;
     bool log_x, log_y;
-    bool diagonal;          /* the line y = x, and axes that both run over what either needs */
-    double half_width;      /* of a band about the diagonal, inside the unit square; 0: none */
-    const char *band_label; /* of that band, or of the curves' own, in the legend; NULL: none */
+    bool diagonal;              /* the line y = x, and axes that both run over what either needs */
+    double half_width;          /* of a band about the diagonal, inside the unit square; 0: none */
+    const char *diagonal_label; /* of that band, for the legend; NULL: none */
+    const char *band_label;     /* of the curves' own bands; NULL: none */
 } lm_chart;
 
 /* The places of the ticks of an axis from low to high: multiples of 1, 2 or 5 times a power of ten (on a logarithmic axis

@@ -237,7 +237,7 @@ static lm_status curve_step(const void *self, lm_step *step, lm_error *err)
     bool coverage = isfinite(s->band) || (strcmp(s->x, "alpha") == 0 && strcmp(s->y, "ecp") == 0);
     bool own_bands = false;
     for (size_t i = 0; i < all.n; i++) own_bands |= all.curves[i].low != NULL;
-    char x_label[400], y_label[400], band_label[300] = "";
+    char x_label[400], y_label[400], band_label[300], diagonal_label[100];
     lm_chart chart = {.title = title,
                       .x_label = label(x_label, s->x_label, *s->x ? s->x : "index", all.x_unit),
                       .y_label = label(y_label, s->y_label, s->y, all.y_unit),
@@ -249,15 +249,18 @@ static lm_status curve_step(const void *self, lm_step *step, lm_error *err)
                       .diagonal = s->diagonal == 1 || (s->diagonal == 0 && coverage && s->log_x == s->log_y)};
     if (isfinite(s->band) && all.simulations && chart.diagonal && !s->log_x) {
         chart.half_width = half_width(s->band, all.simulations);
-        snprintf(band_label, sizeof band_label, "%.4g %% of calibrated curves, N = %lld", 100 * s->band,
+        snprintf(diagonal_label, sizeof diagonal_label, "%.4g %% of calibrated curves, N = %lld", 100 * s->band,
                  (long long)all.simulations);
+        chart.diagonal_label = diagonal_label;
     } else if (isfinite(s->band) && all.n) {
         lm_step_warn(step, "no band is drawn: %s",
                      all.simulations ? "it needs the diagonal and linear axes"
                                      : "no attribute gives the number of simulations; name it with \"count\"");
     }
-    if (!*band_label && own_bands) snprintf(band_label, sizeof band_label, "%.100s_low to %.100s_high", s->y, s->y);
-    if (*band_label) chart.band_label = band_label;
+    if (own_bands) {
+        snprintf(band_label, sizeof band_label, "%.100s_low to %.100s_high", s->y, s->y);
+        chart.band_label = band_label;
+    }
 
     LM_OWN(lm_canvas) canvas = NULL;
     LM_TRY(lm_chart_draw(&chart, &canvas, err));

@@ -287,7 +287,8 @@ static lm_status draw_failing(uint64_t n, lm_format format)
                             .n_curves = 1,
                             .diagonal = true,
                             .half_width = 0.1,
-                            .band_label = "band"};
+                            .band_label = "band",
+                            .diagonal_label = "right"};
     lm_error err;
     lm_text bytes;
     lm_text_init(&bytes);
