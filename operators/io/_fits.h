@@ -2,8 +2,8 @@
  *
  * A file is read here from its bytes, without CFITSIO: what its headers promise is checked against the length of the file
  * before anything is allocated for it, and no name of a user meets CFITSIO's extended file name syntax. (CFITSIO 4.2 reads
- * past the end of a damaged Rice tile.) Files that are compressed as a whole (gzip, bzip2, Unix compress; known by their first bytes, not by their names) are unpacked in memory, as far
- * as they are needed.
+ * past the end of a damaged Rice tile.) Files that are compressed as a whole (gzip, bzip2, Unix compress; known by their
+ * first bytes, not by their names) are unpacked in memory, as far as they are needed.
  *
  * An lm_fits belongs to one thread at a time; any number of threads may have the same file open.
  */

@@ -41,9 +41,13 @@ static void compress_all(fitsfile *in, fitsfile *out, int codec, int *status)
     for (int i = 2; i <= n && !*status; i++) {
         fits_movabs_hdu(in, i, &kind, status);
         fits_get_img_type(in, &bitpix, status);
-        fits_set_compression_type(out, bitpix < 0 || bitpix == LONGLONG_IMG ? GZIP_2 : codec, status);
-        fits_set_quantize_level(out, 0, status); /* no loss */
-        fits_img_compress(in, out, status);
+        if (bitpix == LONGLONG_IMG) { /* CFITSIO has no codec for them */
+            fits_copy_hdu(in, out, 0, status);
+        } else {
+            fits_set_compression_type(out, bitpix < 0 ? GZIP_2 : codec, status);
+            fits_set_quantize_level(out, 0, status); /* no loss */
+            fits_img_compress(in, out, status);
+        }
         write_sums(out, status);
     }
 }

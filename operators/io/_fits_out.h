@@ -46,7 +46,7 @@ lm_status lm_fits_out_tensor(lm_fits_out *out, const lm_tensor *tensor, lm_error
 lm_status lm_fits_out_end(lm_fits_out *out, lm_error *err);
 
 /* Rewrites a FITS file in memory with its image extensions compressed in tiles: integers with `codec` ("rice" or "gzip"),
- * floating point numbers with gzip, so that no pixel changes. *ret_bytes is freed with lm_free. */
+ * floating point numbers with gzip, so that no pixel changes; integers of 64 bits are copied. *ret_bytes is freed with lm_free. */
 lm_status lm_fits_compress(const uint8_t *bytes, size_t n, const char *codec, uint8_t **ret_bytes, size_t *ret_n,
                            lm_error *err);
 

@@ -21,9 +21,9 @@ static const lm_param params[] = {
     LM_PATH(fits_write, path, NULL, .required = true, .output = true, .per_record = true,
             .doc = "file to write, with {id} or {NAME} in it so that each record has its own"),
     LM_TEXTS(fits_write, tensors, "[]", .doc = "tensors to write, in this order; all of the record if not given"),
-    LM_CHOICE(
-        fits_write, compress, "none", codecs,
-        .doc = "compression of the images in tiles, always without loss: rice (of integers; others as gzip) or gzip"),
+    LM_CHOICE(fits_write, compress, "none", codecs,
+              .doc = "compression of the images in tiles, always without loss: rice (of integers; floating point as "
+                     "gzip) or gzip; 64-bit integers stay as they are"),
     {0}};
 
 static const lm_port ports[] = {{"in", LM_PORT_STREAM, "records, a file each", false}, {0}};
