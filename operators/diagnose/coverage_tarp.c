@@ -35,7 +35,7 @@ static const lm_param params[] = {
                 "measure each parameter in units of the range of its true values, so that distances do not depend on "
                 "units"),
     LM_CHOICE(tarp, distance, "euclidean", distances, .doc = "the metric: sum of squares, or sum of absolute values"),
-    LM_REALS(tarp, offset, "[0.25]",
+    LM_REALS(tarp, offset, "[0.1]",
              .doc = "of derived references: how far from the estimate they lie, as a fraction of each parameter's "
                     "range of true "
                     "values; one number for all parameters, or one for each"),
