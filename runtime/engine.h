@@ -129,6 +129,7 @@ typedef struct batch {
     struct batch *next;      /* in the node's order */
     struct batch *next_task; /* in the pool's queue */
     rt_node *node;
+    size_t bytes; /* of this allocation */
     unsigned n;
     bool done, listing, queued;
     emission *out;

@@ -154,9 +154,11 @@ char *order_text(char buffer[128], const order *o)
 batch *batch_new(rt_node *node, unsigned n)
 {
     size_t ports = (size_t)n * node->n_inputs;
-    batch *b = lm_alloc_raw(sizeof *b + n * sizeof(call) + ports * (sizeof(members) + sizeof(item *)));
+    size_t bytes = sizeof(batch) + n * sizeof(call) + ports * (sizeof(members) + sizeof(item *));
+    batch *b = lm_alloc_raw(bytes);
     if (!b) return NULL;
     memset(b, 0, sizeof *b);
+    b->bytes = bytes;
     b->node = node;
     members *in = (members *)(void *)(b->calls + n);
     item **slots = (item **)(void *)(in + ports);
@@ -169,12 +171,11 @@ batch *batch_new(rt_node *node, unsigned n)
     return b;
 }
 
-static bool is_inside(const batch *b, const call *c, unsigned port)
+/* Does a port's array lie in the batch itself? A gather's window has an array of its own. */
+static bool is_inside(const batch *b, const members *in)
 {
-    const char *start = (const char *)b, *items = (const char *)c->in[port].items;
-    size_t size =
-        sizeof *b + b->n * sizeof(call) + (size_t)b->n * b->node->n_inputs * (sizeof(members) + sizeof(item *));
-    return items >= start && items < start + size;
+    const char *start = (const char *)b, *items = (const char *)in->items;
+    return items >= start && items < start + b->bytes;
 }
 
 void batch_free(batch *b)
@@ -183,8 +184,7 @@ void batch_free(batch *b)
         call *c = &b->calls[i];
         for (unsigned k = 0; c->in && k < b->node->n_inputs; k++) {
             for (size_t j = 0; j < c->in[k].n; j++) item_unref(c->in[k].items[j]);
-            if (c->in[k].n && !is_inside(b, c, k))
-                lm_free(c->in[k].items); /* a gather's window has an array of its own */
+            if (!is_inside(b, &c->in[k])) lm_free(c->in[k].items);
         }
         lm_free(c->error);
         lm_free(c->window_id);

@@ -480,33 +480,42 @@ static void report(const lm_param_reporter *reporter, const char *path, const ch
     if (reporter && reporter->report) reporter->report(reporter->arg, path, text, hint);
 }
 
-static size_t report_unknown(const lm_operator *op, const json_t *with, const lm_param_reporter *reporter)
+static const lm_param *param_of(const lm_operator *op, const char *name)
+{
+    for (const lm_param *p = op->params; p && p->name; p++)
+        if (strcmp(p->name, name) == 0) return p;
+    return NULL;
+}
+
+static void report_unknown(const lm_operator *op, const char *name, const lm_param_reporter *reporter)
+{
+    char text[512];
+    lm_nearest nearest;
+    lm_text hint;
+    lm_text_init(&hint);
+    lm_nearest_init(&nearest, name);
+    for (const lm_param *p = op->params; p && p->name; p++) {
+        lm_nearest_offer(&nearest, p->name);
+        lm_text_format(&hint, "%s %s", hint.length ? "," : "It takes:", p->name);
+    }
+    lm_text_add(&hint, hint.length ? "." : "It has none.");
+    if (nearest.best && nearest.distance < strlen(name)) {
+        lm_text_clear(&hint);
+        lm_text_format(&hint, "Did you mean \"%s\"?", nearest.best);
+    }
+    snprintf(text, sizeof text, "\"%.100s\" has no parameter \"%.200s\"", op->name, name);
+    report(reporter, name, text, hint.failed ? NULL : lm_text_peek(&hint));
+    lm_text_done(&hint);
+}
+
+static size_t report_unknowns(const lm_operator *op, const json_t *with, const lm_param_reporter *reporter)
 {
     size_t n = 0;
-    json_t *object = (json_t *)(uintptr_t)with;
+    json_t *object = (json_t *)(uintptr_t)with; /* jansson's iterators take no const */
     for (void *at = json_object_iter(object); at; at = json_object_iter_next(object, at)) {
-        const char *name = json_object_iter_key(at);
-        lm_nearest nearest;
-        lm_nearest_init(&nearest, name);
-        lm_text hint;
-        lm_text_init(&hint);
-        const lm_param *p = op->params;
-        for (; p && p->name && strcmp(p->name, name) != 0; p++) {
-            lm_nearest_offer(&nearest, p->name);
-            lm_text_format(&hint, "%s %s", hint.length ? "," : "It takes:", p->name);
-        }
-        if (!p || !p->name) {
-            char text[512], near[160];
-            snprintf(text, sizeof text, "\"%.100s\" has no parameter \"%.200s\"", op->name, name);
-            snprintf(near, sizeof near, "Did you mean \"%.100s\"?", nearest.best ? nearest.best : "");
-            lm_text_char(&hint, '.');
-            report(reporter, name, text,
-                   nearest.best                      ? near
-                   : hint.length > 1 && !hint.failed ? lm_text_peek(&hint)
-                                                     : "It has none.");
-            n++;
-        }
-        lm_text_done(&hint);
+        if (param_of(op, json_object_iter_key(at))) continue;
+        report_unknown(op, json_object_iter_key(at), reporter);
+        n++;
     }
     return n;
 }
@@ -519,7 +528,7 @@ lm_status lm_params_fill(const lm_operator *op, const json_t *with, const char *
         report(reporter, "", "\"with\" must be a map of parameters", NULL);
         return LM_EGRAPH;
     }
-    lm_status status = with && report_unknown(op, with, reporter) ? LM_EGRAPH : LM_OK;
+    lm_status status = with && report_unknowns(op, with, reporter) ? LM_EGRAPH : LM_OK;
     json_t *complete = json_object(), *keyed = json_object();
     if (!complete || !keyed) status = LM_EMEMORY;
     for (const lm_param *p = op->params; p && p->name && status != LM_EMEMORY; p++) {
