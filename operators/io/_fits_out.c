@@ -141,7 +141,7 @@ void lm_header_lines(lm_header *h, const char *name, const char *text)
     }
 }
 
-static int bitpix(lm_dtype dtype)
+int lm_fits_bitpix(lm_dtype dtype)
 {
     switch (dtype) {
     case LM_I16:
@@ -157,18 +157,33 @@ static int bitpix(lm_dtype dtype)
     }
 }
 
+unsigned lm_fits_axes(const lm_tensor *tensor, int64_t axes[LM_MAX_DIMS + 2])
+{
+    unsigned n = 0;
+    if (tensor->dtype == LM_C64 || tensor->dtype == LM_C128) axes[n++] = 2;
+    for (unsigned i = tensor->ndim; i--;) axes[n++] = (int64_t)tensor->shape[i];
+    if (!n) axes[n++] = 1;
+    return n;
+}
+
+void lm_header_tensor(lm_header *h, const lm_tensor *tensor, const char *name)
+{
+    char upper[CARD];
+    snprintf(upper, sizeof upper, "%s", name);
+    for (char *c = upper; *c; c++) *c = (char)toupper((unsigned char)*c);
+    lm_header_add(h, "EXTNAME", lm_text_value(upper), "name of the tensor");
+    if (tensor->dtype == LM_U16) lm_header_add(h, "BZERO", lm_int(1 << 15), "unsigned integers");
+    if (tensor->dtype == LM_U32) lm_header_add(h, "BZERO", lm_int(INT64_C(1) << 31), "unsigned integers");
+    if (tensor->unit && tensor->unit[0]) lm_header_add(h, "BUNIT", lm_text_value(tensor->unit), "unit of a pixel");
+}
+
 void lm_header_image(lm_header *h, bool primary, const lm_tensor *tensor, const char *name)
 {
     int64_t axes[LM_MAX_DIMS + 2];
-    unsigned n = 0;
-    if (tensor) {
-        if (tensor->dtype == LM_C64 || tensor->dtype == LM_C128) axes[n++] = 2;
-        for (unsigned i = tensor->ndim; i--;) axes[n++] = (int64_t)tensor->shape[i];
-        if (!n) axes[n++] = 1;
-    }
+    unsigned n = tensor ? lm_fits_axes(tensor, axes) : 0;
     if (primary) lm_header_add(h, "SIMPLE", lm_bool(true), "conforms to the FITS standard");
     else lm_header_add(h, "XTENSION", lm_text_value("IMAGE"), "image extension");
-    lm_header_add(h, "BITPIX", lm_int(tensor ? bitpix(tensor->dtype) : 8), "type of a pixel");
+    lm_header_add(h, "BITPIX", lm_int(tensor ? lm_fits_bitpix(tensor->dtype) : 8), "type of a pixel");
     lm_header_add(h, "NAXIS", lm_int(n), "number of axes");
     for (unsigned i = 0; i < n; i++) {
         char axis[16];
@@ -181,25 +196,14 @@ void lm_header_image(lm_header *h, bool primary, const lm_tensor *tensor, const 
         lm_header_add(h, "PCOUNT", lm_int(0), NULL);
         lm_header_add(h, "GCOUNT", lm_int(1), NULL);
     }
-    if (name) {
-        char upper[72];
-        snprintf(upper, sizeof upper, "%s", name);
-        for (char *c = upper; *c; c++) *c = (char)toupper((unsigned char)*c);
-        lm_header_add(h, "EXTNAME", lm_text_value(upper), "name of the tensor");
-    }
-    if (tensor && tensor->dtype == LM_U16) lm_header_add(h, "BZERO", lm_int(1 << 15), "unsigned integers");
-    if (tensor && tensor->dtype == LM_U32) lm_header_add(h, "BZERO", lm_int(INT64_C(1) << 31), "unsigned integers");
-    if (tensor && tensor->unit && tensor->unit[0])
-        lm_header_add(h, "BUNIT", lm_text_value(tensor->unit), "unit of a pixel");
+    if (tensor && name) lm_header_tensor(h, tensor, name);
 }
 
 /* ---- files ------------------------------------------------------------------------------------------------------ */
 
 struct lm_fits_out {
-    char *path; /* NULL: memory */
+    char *path;
     int fd;
-    uint8_t *bytes;
-    size_t capacity;
     lm_header header;       /* of the HDU that is being written */
     uint64_t header_at, at; /* at: where the next byte goes */
     uint64_t data_at;
@@ -207,25 +211,12 @@ struct lm_fits_out {
     uint32_t word; /* bytes that do not fill one yet */
 };
 
-static lm_status new_out(lm_fits_out **ret, lm_error *err)
+lm_status lm_fits_out_open(const char *path, lm_fits_out **ret, lm_error *err)
 {
-    lm_fits_out *out = lm_alloc(1, sizeof *out);
+    LM_OWN(lm_fits_out) out = lm_alloc(1, sizeof *out);
     if (!out) return LM_NOMEM(err);
     out->fd = -1;
     lm_header_init(&out->header);
-    *ret = out;
-    return LM_OK;
-}
-
-lm_status lm_fits_out_memory(lm_fits_out **ret, lm_error *err)
-{
-    return new_out(ret, err);
-}
-
-lm_status lm_fits_out_open(const char *path, lm_fits_out **ret, lm_error *err)
-{
-    LM_OWN(lm_fits_out) out = NULL;
-    LM_TRY(new_out(&out, err));
     out->path = lm_strdup(path);
     if (!out->path) return LM_NOMEM(err);
     out->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
@@ -240,31 +231,11 @@ lm_fits_out *lm_fits_out_close(lm_fits_out *out)
     if (out->fd >= 0) close(out->fd);
     lm_header_done(&out->header);
     lm_free(out->path);
-    lm_free(out->bytes);
     return lm_free(out);
-}
-
-uint8_t *lm_fits_out_take(lm_fits_out *out, size_t *ret_n)
-{
-    *ret_n = (size_t)out->at;
-    return lm_take(out->bytes);
 }
 
 static lm_status put(lm_fits_out *out, uint64_t at, const void *bytes, size_t n, lm_error *err)
 {
-    if (out->fd < 0) {
-        size_t need = (size_t)at + n;
-        if (need > out->capacity) {
-            size_t capacity = out->capacity ? out->capacity : CHUNK;
-            while (capacity < need) capacity *= 2;
-            uint8_t *grown = lm_realloc(out->bytes, capacity, 1);
-            if (!grown) return LM_NOMEM(err);
-            out->bytes = grown;
-            out->capacity = capacity;
-        }
-        memcpy(out->bytes + at, bytes, n);
-        return LM_OK;
-    }
     for (const uint8_t *p = bytes; n;) {
         ssize_t done = pwrite(out->fd, p, n, (off_t)at);
         if (done < 0 && errno == EINTR) continue;
@@ -329,19 +300,24 @@ lm_status lm_fits_out_bytes(lm_fits_out *out, const void *bytes, size_t n, lm_er
     return LM_OK;
 }
 
+void lm_fits_pixels(lm_dtype dtype, uint8_t *bytes, size_t n)
+{
+    size_t size = (size_t)abs(lm_fits_bitpix(dtype)) / 8;
+    if (dtype == LM_U16)
+        for (size_t i = 0; i < n; i += 2) bytes[i + 1] ^= 0x80;
+    if (dtype == LM_U32)
+        for (size_t i = 0; i < n; i += 4) bytes[i + 3] ^= 0x80;
+    lm_swap(bytes, size, n / size);
+}
+
 lm_status lm_fits_out_tensor(lm_fits_out *out, const lm_tensor *tensor, lm_error *err)
 {
-    uint8_t chunk[CHUNK];
-    size_t size = (size_t)abs(bitpix(tensor->dtype)) / 8;
+    _Alignas(8) uint8_t chunk[CHUNK];
     const uint8_t *from = tensor->data;
     for (size_t left = tensor->bytes; left;) {
         size_t n = left < CHUNK ? left : CHUNK;
         memcpy(chunk, from, n);
-        if (tensor->dtype == LM_U16)
-            for (size_t i = 0; i < n; i += 2) chunk[i + 1] ^= 0x80;
-        if (tensor->dtype == LM_U32)
-            for (size_t i = 0; i < n; i += 4) chunk[i + 3] ^= 0x80;
-        lm_swap(chunk, size, n / size);
+        lm_fits_pixels(tensor->dtype, chunk, n);
         LM_TRY(lm_fits_out_bytes(out, chunk, n, err));
         from += n;
         left -= n;

@@ -33,11 +33,8 @@ void lm_header_image(lm_header *header, bool primary, const lm_tensor *tensor, c
 
 typedef struct lm_fits_out lm_fits_out;
 lm_status lm_fits_out_open(const char *path, lm_fits_out **ret, lm_error *err);
-/* Into memory: lm_fits_out_take() hands the bytes over. */
-lm_status lm_fits_out_memory(lm_fits_out **ret, lm_error *err);
 lm_fits_out *lm_fits_out_close(lm_fits_out *out);
 LM_OWNABLE(lm_fits_out, lm_fits_out_close)
-uint8_t *lm_fits_out_take(lm_fits_out *out, size_t *ret_n);
 
 /* Takes the cards of the header (without END), which is then empty again. */
 lm_status lm_fits_out_begin(lm_fits_out *out, lm_header *header, lm_error *err);
@@ -45,9 +42,33 @@ lm_status lm_fits_out_bytes(lm_fits_out *out, const void *bytes, size_t n, lm_er
 lm_status lm_fits_out_tensor(lm_fits_out *out, const lm_tensor *tensor, lm_error *err);    /* as big-endian pixels */
 lm_status lm_fits_out_end(lm_fits_out *out, lm_error *err);
 
-/* Rewrites a FITS file in memory with its image extensions compressed in tiles: integers with `codec` ("rice" or "gzip"),
- * floating point numbers with gzip, so that no pixel changes; integers of 64 bits are copied. *ret_bytes is freed with lm_free. */
-lm_status lm_fits_compress(const uint8_t *bytes, size_t n, const char *codec, uint8_t **ret_bytes, size_t *ret_n,
-                           lm_error *err);
+/* An image compressed in tiles of whole rows: integers with Rice or gzip, floating point numbers with gzip. No pixel
+ * changes, not even a NaN. */
+typedef struct lm_tiled {
+    uint8_t *heap;
+    size_t heap_bytes, capacity;
+    size_t *lengths; /* of each tile */
+    size_t n, most;  /* tiles; the longest of them in bytes */
+    size_t rows;     /* of the image in a tile */
+    bool rice;
+} lm_tiled;
+
+/* Can the tensor's dtype be kept in tiles? Not 64-bit integers, which no codec holds, nor an image without pixels. */
+bool lm_tiled_can(const lm_tensor *tensor);
+/* `rice`: Rice where the pixels are integers. lm_tiled_done() in any case. */
+lm_status lm_tiled_make(const lm_tensor *tensor, bool rice, lm_tiled *ret, lm_error *err);
+void lm_tiled_done(lm_tiled *tiled);
+/* As lm_header_image() for an extension. */
+void lm_header_tiled(lm_header *header, const lm_tensor *tensor, const lm_tiled *tiled, const char *name);
+/* Between lm_fits_out_begin() and lm_fits_out_end(). */
+lm_status lm_fits_out_tiled(lm_fits_out *out, const lm_tiled *tiled, lm_error *err);
+
+/* BITPIX of a tensor's pixels, and the axes of its image, fastest first; returns their number (at most LM_MAX_DIMS + 1). */
+int lm_fits_bitpix(lm_dtype dtype);
+unsigned lm_fits_axes(const lm_tensor *tensor, int64_t axes[LM_MAX_DIMS + 2]);
+/* n bytes of a tensor's data, whole elements, as big-endian pixels, in place. */
+void lm_fits_pixels(lm_dtype dtype, uint8_t *bytes, size_t n);
+/* EXTNAME, BZERO and BUNIT of a tensor. */
+void lm_header_tensor(lm_header *header, const lm_tensor *tensor, const char *name);
 
 #endif

@@ -5,7 +5,6 @@
 #include "runtime/text.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,6 +14,7 @@ typedef struct {
     int compress;
 } fits_write;
 
+enum { NONE, RICE, GZIP }; /* of codecs[] */
 static const char *const codecs[] = {"none", "rice", "gzip", NULL};
 
 static const lm_param params[] = {
@@ -100,8 +100,18 @@ static void add_attributes(lm_header *header, const lm_record *record, lm_step *
     lm_header_lines(header, "HISTORY", lm_step_key_text(step));
 }
 
-static lm_status write_tensor(lm_fits_out *out, lm_header *header, const lm_record *record, const char *name,
-                              lm_error *err)
+static lm_status write_tiles(lm_fits_out *out, lm_header *header, const lm_record *record, const lm_tensor *tensor,
+                             const lm_tiled *tiled, const char *name, bool sky, lm_error *err)
+{
+    lm_header_tiled(header, tensor, tiled, name);
+    if (sky) add_wcs(header, record);
+    LM_TRY(lm_fits_out_begin(out, header, err));
+    LM_TRY(lm_fits_out_tiled(out, tiled, err));
+    return lm_fits_out_end(out, err);
+}
+
+static lm_status write_tensor(const fits_write *s, lm_fits_out *out, lm_header *header, const lm_record *record,
+                              const char *name, lm_error *err)
 {
     const lm_tensor *tensor = lm_record_tensor(record, name), *image = lm_record_tensor(record, "image");
     if (!tensor) {
@@ -114,8 +124,16 @@ static lm_status write_tensor(lm_fits_out *out, lm_header *header, const lm_reco
         return LM_FAIL_HINT(err, LM_EINPUT, hint[0] ? hint : NULL, "the record has no tensor \"%s\"", name);
     }
     if (!image && lm_record_tensor_count(record)) image = lm_record_tensor_at(record, 0)->tensor;
+    bool sky = same_sky(image, tensor);
+    if (s->compress && lm_tiled_can(tensor)) {
+        lm_tiled tiled = {0};
+        lm_status status = lm_tiled_make(tensor, s->compress == RICE, &tiled, err);
+        if (!status) status = write_tiles(out, header, record, tensor, &tiled, name, sky, err);
+        lm_tiled_done(&tiled);
+        return status;
+    }
     lm_header_image(header, false, tensor, name);
-    if (same_sky(image, tensor)) add_wcs(header, record);
+    if (sky) add_wcs(header, record);
     LM_TRY(lm_fits_out_begin(out, header, err));
     LM_TRY(lm_fits_out_tensor(out, tensor, err));
     return lm_fits_out_end(out, err);
@@ -131,17 +149,8 @@ static lm_status write_all(const fits_write *s, lm_step *step, const lm_record *
     size_t n = s->tensors.n ? s->tensors.n : lm_record_tensor_count(record);
     for (size_t i = 0; i < n; i++) {
         const char *name = s->tensors.n ? s->tensors.at[i] : lm_record_tensor_at(record, i)->name;
-        LM_TRY(write_tensor(out, header, record, name, err));
+        LM_TRY(write_tensor(s, out, header, record, name, err));
     }
-    return LM_OK;
-}
-
-static lm_status write_bytes(const char *path, const uint8_t *bytes, size_t n, lm_error *err)
-{
-    FILE *file = fopen(path, "wbe");
-    if (!file) return LM_FAIL(err, LM_EIO, "cannot create \"%s\": %s", path, strerror(errno));
-    bool failed = fwrite(bytes, 1, n, file) != n;
-    if (fclose(file) || failed) return LM_FAIL(err, LM_EIO, "cannot write \"%s\": %s", path, strerror(errno));
     return LM_OK;
 }
 
@@ -153,18 +162,11 @@ static lm_status step(const void *self, lm_step *step, lm_error *err)
     LM_TRY(lm_step_text(step, "path", &path, err));
     LM_TRY(lm_step_file(step, path, &temporary, err));
     LM_OWN(lm_fits_out) out = NULL;
-    LM_TRY(s->compress ? lm_fits_out_memory(&out, err) : lm_fits_out_open(temporary, &out, err));
+    LM_TRY(lm_fits_out_open(temporary, &out, err));
     lm_header header;
     lm_header_init(&header);
     lm_status status = write_all(s, step, record, out, &header, err);
     lm_header_done(&header);
-    if (status || !s->compress) return status;
-    size_t n = 0, packed_n = 0;
-    LM_OWN(lm_memory) bytes = lm_fits_out_take(out, &n);
-    uint8_t *packed = NULL;
-    LM_TRY(lm_fits_compress(bytes, n, codecs[s->compress], &packed, &packed_n, err));
-    status = write_bytes(temporary, packed, packed_n, err);
-    lm_free(packed);
     return status;
 }
 
