@@ -244,6 +244,18 @@ static bool told_by_params(const lm_operator *op)
     return false;
 }
 
+/* Whose dtype and unit an output has that says "the input's": the input of its name, or else the first. */
+static const tensor *model_of(const lm_operator *op, const contents *base, const char *name)
+{
+    const lm_field *first = NULL;
+    for (const lm_field *f = op->fields; f && f->port; f++) {
+        if (f->out || f->attribute) continue;
+        if (strcmp(f->name, name) == 0) return find(base, name);
+        if (!first) first = f;
+    }
+    return first ? find(base, first->name) : NULL;
+}
+
 static contents make_output(const checking *c, const lm_operator *op, const lm_port *port, const contents *base,
                             symbol *symbols, size_t n_symbols)
 {
@@ -263,7 +275,7 @@ static contents make_output(const checking *c, const lm_operator *op, const lm_p
             out.open = true;
             continue;
         }
-        const tensor *same = find(base, f->name);
+        const tensor *same = model_of(op, base, f->name);
         tensor t = {.name = f->name};
         if (lm_dtype_size(f->dtype)) t.dtype = f->dtype;
         else if (f->dtype == LM_SAME_DTYPE && same) t.dtype = same->dtype;

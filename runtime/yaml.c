@@ -201,6 +201,9 @@ static bool scalar_event(builder *b, struct fy_event *event)
     if (!node) return false;
     size_t n = 0;
     struct fy_token *token = event->scalar.value;
+    enum fy_scalar_style style = token ? fy_token_scalar_style(token) : FYSS_PLAIN;
+    /* the mark of quoted text is behind its quote */
+    if ((style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED) && node->column > 1) node->column--;
     const char *text = token ? fy_token_get_text(token, &n) : "";
     if (!text) text = "", n = 0;
     if (memchr(text, 0, n)) {
@@ -209,10 +212,7 @@ static bool scalar_event(builder *b, struct fy_event *event)
     }
     node->text = lm_arena_strndup(b->arena, text, n);
     if (!node->text) return !(b->nomem = true);
-    enum fy_scalar_style style = token ? fy_token_scalar_style(token) : FYSS_PLAIN;
     if (style == FYSS_PLAIN) lm_yaml_resolve(node);
-    /* the mark of quoted text is behind its quote */
-    if ((style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED) && node->column > 1) node->column--;
     return place(b, node);
 }
 
@@ -228,6 +228,7 @@ static bool take_event(builder *b, struct fy_event *event, unsigned *documents)
     if (anchor || tag) mark = fy_token_start_mark(anchor ? anchor : tag);
     if ((anchor || tag) && mark) line = (unsigned)mark->line + 1, column = (unsigned)mark->column + 1;
     if (event->type == FYET_ALIAS || anchor) {
+        column -= column > 1; /* the mark is behind the & or * */
         fault(b, line, column, "YAML anchors and aliases (&name, *name) are not part of the graph language",
               "Write the value out, or make it a parameter of the graph and use \"${name}\". "
               "Quote text that begins with & or *.");
