@@ -1,12 +1,13 @@
 /* The store: everything that was computed, under the digest of what it is. This header is its whole interface; it knows
  * bytes and digests, not records.
  *
- * A folder (`.lensmill/`) with two LMDB environments:
+ * A folder (`.lensmill/`) with two LMDB environments in its current generation (`generation-1/`, ...):
  *   log/    rows in the order in which they were written, under a sequence number: only ever appended to, so that large
  *           values lie in runs of fresh pages and no put searches a list of holes. The log is the truth.
- *   index/  digest -> sequence number, and the small tables. Derived from the log for rows: what the log has beyond the
- *           index's mark is indexed again at open.
- * and the files `lock` (the one writer) and `inflight` (see runtime/guard.h).
+ *   index/  digest -> sequence number, and the small tables. Derived from the log: what the log has beyond the index's
+ *           marks is read again at open, and an index that is lost is made again.
+ * and the files `current` (the store's format, and which generation it is), `lock` (the one writer) and `inflight` (see
+ * runtime/guard.h).
  *
  * One writer thread commits in groups; a row is there whole or not at all, whenever the power goes. Reading never blocks.
  * Every function may be called from any thread unless it says otherwise.
@@ -96,7 +97,8 @@ typedef struct lm_part {
     const void *data;
     size_t size;
 } lm_part;
-/* A row. If the store has the digest already the new one is dropped: the first committed wins. */
+/* A row. If the store has the digest already the new one is dropped: the first committed wins. When this fails, or without
+ * `release`, the owner stays the caller's; else it is let go of by the writer's thread, or by lm_write_free(). */
 lm_status lm_write_row(lm_write *write, lm_row_kind kind, const lm_digest *digest, const lm_part *parts, size_t n_parts,
                        void (*release)(void *owner), void *owner, lm_error *err);
 /* A row that takes the place of one with the same digest (a step whose artifact proved damaged). */

@@ -181,13 +181,21 @@ static void fresh(uint64_t rows)
            closing, opening, (double)rows / again, memory_mb());
 }
 
+/* Whoever writes to blocks of the disk first is slower than whoever writes there again: one round unmeasured, then the
+ * best of three of each, in turn. */
 static void large(uint64_t megabytes)
 {
-    put_bare(256, 1 << 20); /* the disk and the heap, warmed */
-    lm_store *store = open_store();
-    double took = put_rows(store, 0, megabytes, 1, 1 << 20);
-    lm_store_close(store);
-    double bare = put_bare(megabytes, 1 << 20);
+    double bare = 1e30, took = 1e30;
+    put_bare(megabytes, 1 << 20);
+    for (int round = 0; round < 3; round++) {
+        lm_store *store = open_store();
+        double this_took = put_rows(store, 0, megabytes, 1, 1 << 20);
+        lm_store_close(store);
+        clear();
+        double this_bare = put_bare(megabytes, 1 << 20);
+        took = this_took < took ? this_took : took;
+        bare = this_bare < bare ? this_bare : bare;
+    }
     double bytes = (double)megabytes * (1 << 20);
     printf("case=large megabytes=%llu gb_per_s=%.3f bare_gb_per_s=%.3f ratio=%.2f memory_mb=%.0f\n",
            (unsigned long long)megabytes, bytes / took / 1e9, bytes / bare / 1e9, bare / took, memory_mb());
