@@ -559,8 +559,9 @@ lm_status lm_step_file(lm_step *step, const char *path, const char **ret_tempora
     LM_TRY(check_inside(step, file->path, err));
     LM_TRY(make_folders(file->path, err));
     const char *base = strrchr(file->path, '/') + 1;
-    file->temporary = lm_arena_printf(&step->arena, "%.*s.tmp-%ld-%p-%s", (int)(base - file->path), file->path,
-                                      (long)getpid(), (void *)step, base);
+    /* named by the step's key: what a killed run left half done, its next run writes over */
+    file->temporary = lm_arena_printf(&step->arena, "%.*s.tmp-%.16s-%s", (int)(base - file->path), file->path,
+                                      lm_step_key_text(step), base);
     if (!file->temporary) return LM_NOMEM(err);
     file->next = step->files;
     step->files = file;
