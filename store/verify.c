@@ -212,7 +212,7 @@ static int check_file(file *f, MDB_env *env)
     if (code) return code;
     f->page_size = stat.ms_psize;
     if (f->page_size < 512 || f->page_size > LARGEST_PAGE) return bad(f, 0, "has an impossible page size");
-    uint8_t meta[256];
+    uint8_t meta[256] = {0};
     uint64_t newest = 0;
     MDB_txn *txn;
     if ((code = lm_os_begin(env, false, &txn))) return code; /* so that no page is used again while we look */
