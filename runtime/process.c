@@ -123,6 +123,7 @@ static void stop_child(child *c, bool gently)
         signal_group(c, SIGKILL);
         wait_for_exit(c, GRACE_MS);
     }
+    if (c->process.pid > 0) kill(-c->process.pid, SIGKILL); /* what it started and left behind */
 }
 
 static void close_handle(uv_handle_t *handle, void *arg)
@@ -217,12 +218,22 @@ static void stop_batch(batch *b, outcome why)
     if (b->outcome == GOING) b->outcome = why;
 }
 
+/* The tags of Record's fields. Text that was printed among the answers would otherwise pass as the length of a message that
+ * never ends. */
+static bool begins_record(uint8_t tag)
+{
+    return tag == 0x08 || tag == 0x12 || tag == 0x1a || tag == 0x22;
+}
+
 static void take_frames(child *c, const uint8_t *bytes, size_t n)
 {
     batch *b = c->batch;
     while (b && b->outcome == GOING) {
         bool complete;
         lm_status status = lm_frames_feed(&c->frames, &bytes, &n, &complete, &b->why);
+        if (!status && c->frames.have && !begins_record(c->frames.body[0]))
+            status = LM_FAIL(&b->why, LM_EINPUT, "a message of %u bytes begins with byte 0x%02x, as no record does",
+                             c->frames.size, c->frames.body[0]);
         if (!status && !complete) return;
         if (!status && b->answer == b->next)
             status = LM_FAIL(&b->why, LM_EINPUT, "it answers more often than it was asked");
@@ -492,7 +503,7 @@ static bool run_share(lm_process *pool, batch *b, size_t n, bool alone)
     case TIMEOUT:
         b->statuses[b->answer] =
             LM_FAIL_HINT(err, LM_ETIMEOUT, "Raise the node's `timeout:`.",
-                         "the program \"%s\" took longer than %g s and was ended", pool->command[0], b->timeout_s);
+                         "the program \"%s\" took longer than %.3g s and was ended", pool->command[0], b->timeout_s);
         break;
     case CANCELLED:
         for (; b->answer < n; b->answer++)
