@@ -144,6 +144,45 @@ TEST(pqmass_meets_reference_in_float32)
     meet(&dropped, true, true);
 }
 
+/* 200 tessellations of the same samples by the package and by us: two sets of independent draws (given the samples) of one
+ * law, so that their means agree within 4.5 standard errors of the difference, and their scatters within a quarter. */
+static void meet_retessellations(const char *name, int regions)
+{
+    char path[64], params[64];
+    snprintf(path, sizeof path, "reference/pqm/%s.fits", name);
+    snprintf(params, sizeof params, "{\"regions\": %d, \"tessellations\": 200}", regions);
+    reference x = reference_read(path, "X"), y = reference_read(path, "Y"),
+              theirs = reference_read(path, "RETESS_CHI2");
+    feed fx = stack("x", x.at, x.shape[0], x.shape[1], false), fy = stack("y", y.at, y.shape[0], y.shape[1], false);
+    lm_record *out = test(params, fx, fy, (feed){0}, 0);
+    const double *each = data(out, "chi2_each");
+    const int64_t *dof = lm_record_tensor(out, "dof_each")->data;
+    double mean[2] = {0}, square[2] = {0};
+    for (size_t t = 0; t < 200; t++) {
+        double ours = lm_chi2_from_log_tail(lm_log_chi2_tail(each[t], (double)dof[t]), regions - 1);
+        mean[0] += ours / 200;
+        square[0] += ours * ours / 200;
+        mean[1] += theirs.at[t] / 200;
+        square[1] += theirs.at[t] * theirs.at[t] / 200;
+    }
+    double sd[2] = {sqrt(square[0] - mean[0] * mean[0]), sqrt(square[1] - mean[1] * mean[1])};
+    NEAR(mean[0], mean[1], ABS(4.5 * sqrt((sd[0] * sd[0] + sd[1] * sd[1]) / 200)));
+    NEAR(sd[0], sd[1], REL(0.25)); /* each known to 5 % */
+    NEAR(attr(out, "chi2_mean"), mean[0], REL(1e-12));
+    lm_record_unref(out);
+    drop(fx);
+    drop(fy);
+    reference *all[] = {&x, &y, &theirs};
+    for (size_t i = 0; i < 3; i++) lm_free(all[i]->at);
+}
+
+TEST(pqmass_draws_references_as_the_package_does)
+{
+    meet_retessellations("same_gauss", 50);
+    meet_retessellations("shifted_gauss", 40);
+    meet_retessellations("images_dropped_population", 30);
+}
+
 /* ---- its law -------------------------------------------------------------------------------------------------------- */
 
 /* n samples of N(mean, sd)^d */
