@@ -1,5 +1,5 @@
 /* Open addressing with steps of one. A slot is published by storing its row last; nothing is ever removed. When the table
- * grows, readers may still be in the old one: it is kept until the whole goes. */
+ * grows, readers may still be in the old one: if there are any it is kept until the whole goes. */
 #include "store/pending.h"
 
 #include "runtime/alloc.h"
@@ -35,6 +35,15 @@ static slots *slots_new(size_t n)
     return fresh;
 }
 
+static void free_chain(slots *table)
+{
+    while (table) {
+        slots *older = table->older;
+        lm_free(table);
+        table = older;
+    }
+}
+
 lm_pending *lm_pending_new(void)
 {
     lm_pending *pending = lm_alloc(1, sizeof *pending);
@@ -57,11 +66,7 @@ lm_pending *lm_pending_ref(lm_pending *pending)
 lm_pending *lm_pending_unref(lm_pending *pending)
 {
     if (!pending || atomic_fetch_sub(&pending->refs, 1) != 1) return NULL;
-    for (slots *table = atomic_load(&pending->newest); table;) {
-        slots *older = table->older;
-        lm_free(table);
-        table = older;
-    }
+    free_chain(atomic_load(&pending->newest));
     return lm_free(pending);
 }
 
@@ -92,8 +97,11 @@ bool lm_pending_reserve(lm_pending *pending, size_t n)
         uint64_t row = atomic_load_explicit(&table->at[i].row, memory_order_relaxed);
         if (row) insert(grown, &table->at[i].key, row);
     }
-    grown->older = table;
-    atomic_store_explicit(&pending->newest, grown, memory_order_release);
+    atomic_store(&pending->newest, grown);
+    /* With our reference the only one nobody is in the old table, and who comes now finds the new one: the four accesses
+     * that this rests on (here and in ref() and find()) are in one order for all threads. */
+    if (atomic_load(&pending->refs) == 1) free_chain(table);
+    else grown->older = table;
     return true;
 }
 
@@ -105,7 +113,7 @@ void lm_pending_add(lm_pending *pending, const lm_index_key *key, uint64_t row)
 
 uint64_t lm_pending_find(const lm_pending *pending, const lm_index_key *key, uint64_t last)
 {
-    const slots *table = atomic_load_explicit(&pending->newest, memory_order_acquire);
+    const slots *table = atomic_load(&pending->newest);
     uint64_t best = 0;
     for (size_t i = home(key, table->mask);; i = (i + 1) & table->mask) {
         uint64_t row = atomic_load_explicit(&table->at[i].row, memory_order_acquire);
