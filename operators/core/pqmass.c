@@ -6,6 +6,8 @@
 #include <cblas.h>
 #include <float.h>
 #include <limits.h>
+#include <math.h>
+#include <string.h>
 
 enum { ROWS = 256, LANES = 16 }; /* samples of one product; sums run in this many lanes, in a fixed order */
 
@@ -172,15 +174,15 @@ LM_CLONES static double distance_f64(const double *restrict x, const double *res
     return sum;
 }
 
-static const void *row_at(const void *samples, lm_dtype dtype, size_t i, size_t dims)
+static const void *row_at(const void *samples, bool single, size_t i, size_t dims)
 {
-    return (const char *)samples + i * dims * (dtype == LM_F32 ? sizeof(float) : sizeof(double));
+    return (const char *)samples + i * dims * (single ? sizeof(float) : sizeof(double));
 }
 
-static bool row_finite(const void *row, lm_dtype dtype, size_t dims)
+static bool row_finite(const void *row, bool single, size_t dims)
 {
     for (size_t k = 0; k < dims; k++)
-        if (!isfinite(dtype == LM_F32 ? (double)((const float *)row)[k] : ((const double *)row)[k])) return false;
+        if (!isfinite(single ? (double)((const float *)row)[k] : ((const double *)row)[k])) return false;
     return true;
 }
 
@@ -229,7 +231,7 @@ LM_CLONES static smallest smallest_two(const float *restrict product, const floa
 }
 
 /* The direct answer among the references j of a set whose bounded distance is at most `limit`. */
-static uint32_t settle(lm_cells *c, size_t set, const void *row, lm_dtype dtype, size_t i, float limit)
+static uint32_t settle(lm_cells *c, size_t set, const void *row, bool single, size_t i, float limit)
 {
     size_t dims = c->dims;
     double best = INFINITY;
@@ -239,7 +241,7 @@ static uint32_t settle(lm_cells *c, size_t set, const void *row, lm_dtype dtype,
         size_t at = set * c->n_refs + j;
         if (c->norm2[at] - 2 * c->product[i * c->n_sets * c->n_refs + at] > limit) continue; /* NaN stays in */
         const double *r = c->refs + at * dims;
-        double d = dtype == LM_F32 ? distance_f32(row, r, c->inverse, dims) : distance_f64(row, r, c->inverse, dims);
+        double d = single ? distance_f32(row, r, c->inverse, dims) : distance_f64(row, r, c->inverse, dims);
         if (d < best) {
             best = d;
             index = (uint32_t)j;
@@ -248,20 +250,20 @@ static uint32_t settle(lm_cells *c, size_t set, const void *row, lm_dtype dtype,
     return index;
 }
 
-static size_t find_block(lm_cells *c, const void *samples, lm_dtype dtype, size_t n, uint32_t *ret)
+static size_t find_block(lm_cells *c, const void *samples, bool single, size_t n, uint32_t *ret)
 {
     size_t dims = c->dims, total = c->n_sets * c->n_refs;
-    const float *rows = c->direct && dtype == LM_F32 ? samples : c->rows;
+    const float *rows = c->direct && single ? samples : c->rows;
     float norm[ROWS];
     for (size_t i = 0; i < n; i++) {
-        const void *row = row_at(samples, dtype, i, dims);
+        const void *row = row_at(samples, single, i, dims);
         if (rows == c->rows) {
             float *packed = c->rows + i * dims;
-            if (dtype == LM_F32) pack_f32(row, c->centre, c->factor, dims, packed);
+            if (single) pack_f32(row, c->centre, c->factor, dims, packed);
             else pack_f64(row, c->centre, c->factor, dims, packed);
         }
         norm[i] = sqrtf(norm2_of(rows + i * dims, dims));
-        if (!isfinite(norm[i]) && !row_finite(row, dtype, dims)) return i;
+        if (!isfinite(norm[i]) && !row_finite(row, single, dims)) return i;
     }
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, (int)total, (int)dims, 1, rows, (int)dims, c->packed,
                 (int)dims, 0, c->product, (int)total);
@@ -281,18 +283,18 @@ static size_t find_block(lm_cells *c, const void *samples, lm_dtype dtype, size_
             bool bounded = x < 1e15 && isfinite(limit);
             uint32_t *answer = &ret[i * c->n_sets + set];
             if (bounded && least.second > limit) *answer = least.index;
-            else *answer = settle(c, set, row_at(samples, dtype, i, dims), dtype, i, bounded ? limit : INFINITY);
+            else *answer = settle(c, set, row_at(samples, single, i, dims), single, i, bounded ? limit : INFINITY);
         }
     }
     return n;
 }
 
-void lm_cells_find(lm_cells *cells, const void *samples, lm_dtype dtype, size_t n, uint32_t *ret, size_t *ret_bad)
+static void find(lm_cells *cells, const void *samples, bool single, size_t n, uint32_t *ret, size_t *ret_bad)
 {
     for (size_t done = 0; done < n;) {
         size_t rows = n - done < ROWS ? n - done : ROWS;
         size_t good =
-            find_block(cells, row_at(samples, dtype, done, cells->dims), dtype, rows, ret + done * cells->n_sets);
+            find_block(cells, row_at(samples, single, done, cells->dims), single, rows, ret + done * cells->n_sets);
         done += good;
         if (good < rows) {
             *ret_bad = done;
@@ -300,6 +302,16 @@ void lm_cells_find(lm_cells *cells, const void *samples, lm_dtype dtype, size_t 
         }
     }
     *ret_bad = n;
+}
+
+void lm_cells_find_f32(lm_cells *cells, const float *samples, size_t n, uint32_t *ret, size_t *ret_bad)
+{
+    find(cells, samples, true, n, ret, ret_bad);
+}
+
+void lm_cells_find_f64(lm_cells *cells, const double *samples, size_t n, uint32_t *ret, size_t *ret_bad)
+{
+    find(cells, samples, false, n, ret, ret_bad);
 }
 
 double lm_two_sample_chi2(const int64_t *x, const int64_t *y, size_t n, size_t *ret_filled)
@@ -322,18 +334,17 @@ double lm_two_sample_chi2(const int64_t *x, const int64_t *y, size_t n, size_t *
     return chi2;
 }
 
-lm_status lm_pqm_draw(lm_random *random, size_t nx, size_t ny, size_t n_refs, size_t *ret, uint8_t *taken,
-                      lm_error *err)
+lm_status lm_pqm_draw(lm_draw_below *below, void *random, size_t nx, size_t ny, size_t n_refs, size_t *ret,
+                      uint8_t *taken, lm_error *err)
 {
     if (nx < 2 || ny < 2 || n_refs > nx + ny - 2)
         return LM_FAIL_HINT(err, LM_EINPUT, "Lower \"regions\", or give more samples.",
                             "%zu regions cannot be drawn from %zu and %zu samples", n_refs, nx, ny);
-    double fraction = (double)nx / (double)(nx + ny);
     size_t from_x;
     int tries = 0;
     do { /* the draw is conditioned on both sets keeping a sample, which almost never matters */
         from_x = 0;
-        for (size_t i = 0; i < n_refs; i++) from_x += lm_random_uniform(random) < fraction;
+        for (size_t i = 0; i < n_refs; i++) from_x += below(random, nx + ny) < nx;
         if (++tries == 10000)
             return LM_FAIL_HINT(err, LM_EINPUT, "Lower \"regions\", or give more samples.",
                                 "%zu regions leave none of %zu and %zu samples to count", n_refs, nx, ny);
@@ -342,7 +353,7 @@ lm_status lm_pqm_draw(lm_random *random, size_t nx, size_t ny, size_t n_refs, si
         bool is_x = i < from_x;
         size_t base = is_x ? 0 : nx;
         size_t pick;
-        do pick = base + lm_random_below(random, is_x ? nx : ny);
+        do pick = base + below(random, is_x ? nx : ny);
         while (taken[pick]); /* a rejected draw costs less than a permutation of the whole set */
         taken[pick] = 1;
         ret[i] = pick;

@@ -12,7 +12,13 @@
 #ifndef LM_CORE_PQMASS_H
 #define LM_CORE_PQMASS_H
 
-#include "runtime/operator.h"
+#include "operators/core/draw.h"
+#include "runtime/alloc.h"
+#include "runtime/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 typedef struct lm_cells lm_cells;
 
@@ -23,9 +29,10 @@ lm_status lm_cells_new(const double *refs, size_t n_sets, size_t n_refs, size_t 
 lm_cells *lm_cells_free(lm_cells *cells);
 LM_OWNABLE(lm_cells, lm_cells_free)
 
-/* The nearest reference of each set, for n samples of dtype LM_F32 or LM_F64: ret is [n, n_sets]. *ret_bad: the first sample
+/* The nearest reference of each set, for n samples [n, dims]: ret is [n, n_sets]. *ret_bad: the first sample
  * that has a value which is not finite, or n. Uses scratch inside `cells`: not for two threads at once. */
-void lm_cells_find(lm_cells *cells, const void *samples, lm_dtype dtype, size_t n, uint32_t *ret, size_t *ret_bad);
+void lm_cells_find_f32(lm_cells *cells, const float *samples, size_t n, uint32_t *ret, size_t *ret_bad);
+void lm_cells_find_f64(lm_cells *cells, const double *samples, size_t n, uint32_t *ret, size_t *ret_bad);
 /* How many samples (times sets) were measured again in double precision so far: for benchmarks. */
 size_t lm_cells_doubts(const lm_cells *cells);
 
@@ -36,8 +43,8 @@ double lm_two_sample_chi2(const int64_t *x, const int64_t *y, size_t n, size_t *
 /* Draws n_refs references out of nx + ny samples, without replacement: how many come from x is binomial with the fraction
  * nx/(nx + ny). ret[i] < nx is a sample of x, nx + j is sample j of y. Keeps one sample at least of both sets out.
  * taken: [nx + ny] zeros on entry; 1 for what was drawn on return. LM_EINPUT if there are not enough samples. */
-lm_status lm_pqm_draw(lm_random *random, size_t nx, size_t ny, size_t n_refs, size_t *ret, uint8_t *taken,
-                      lm_error *err);
+lm_status lm_pqm_draw(lm_draw_below *below, void *random, size_t nx, size_t ny, size_t n_refs, size_t *ret,
+                      uint8_t *taken, lm_error *err);
 
 /* Mean and sum of squared deviations of each column, updated by one row (Welford); n counts this row. */
 void lm_moments_add_f32(const float *row, size_t dims, size_t n, double *mean, double *square);

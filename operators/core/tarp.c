@@ -3,8 +3,11 @@
 
 #include "operators/core/clones.h"
 #include "operators/core/stretch.h"
+#include "runtime/alloc.h"
 
 #include <float.h>
+#include <math.h>
+#include <string.h>
 
 /* Four parameters at a time, through vectors that any machine has (pairs of SSE2 registers, or AVX). The last vector of a row
  * reaches into the next row, where its weights are zero; the last row of all is copied to where it has room behind it. The
@@ -156,8 +159,8 @@ double lm_tarp_atc(const double *alpha, const double *ecp, size_t bins)
     return sum;
 }
 
-lm_status lm_tarp_bootstrap(const double *f, size_t n, size_t bins, size_t n_boot, double level, lm_random *random,
-                            double *sd, double *low, double *high, lm_error *err)
+lm_status lm_tarp_bootstrap(const double *f, size_t n, size_t bins, size_t n_boot, double level, lm_draw_below *below,
+                            void *random, double *sd, double *low, double *high, lm_error *err)
 {
     size_t edges = bins + 1;
     LM_OWN(lm_memory) bin_memory = lm_alloc(n, sizeof(size_t));
@@ -170,7 +173,7 @@ lm_status lm_tarp_bootstrap(const double *f, size_t n, size_t bins, size_t n_boo
     for (size_t i = 0; i < n; i++) bin[i] = bin_of(f[i], bins);
     for (size_t b = 0; b < n_boot; b++) {
         memset(count, 0, bins * sizeof *count);
-        for (size_t i = 0; i < n; i++) count[bin[lm_random_below(random, n)]]++;
+        for (size_t i = 0; i < n; i++) count[bin[below(random, n)]]++;
         cumulate(count, n, bins, ecp);
         for (size_t k = 0; k < edges; k++) curves[k * n_boot + b] = ecp[k];
     }

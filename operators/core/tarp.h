@@ -9,7 +9,11 @@
 #ifndef LM_CORE_TARP_H
 #define LM_CORE_TARP_H
 
-#include "runtime/operator.h"
+#include "operators/core/draw.h"
+#include "runtime/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
 
 typedef enum lm_tarp_distance { LM_TARP_EUCLIDEAN, LM_TARP_MANHATTAN } lm_tarp_distance;
 
@@ -48,7 +52,7 @@ double lm_tarp_atc(const double *alpha, const double *ecp, size_t bins);
 
 /* Resamples the simulations n_boot times. sd, low and high (bins + 1 each): standard deviation and the central interval
  * that holds the fraction `level` of the resampled curves at each alpha (quantiles as numpy's default). */
-lm_status lm_tarp_bootstrap(const double *f, size_t n, size_t bins, size_t n_boot, double level, lm_random *random,
-                            double *sd, double *low, double *high, lm_error *err);
+lm_status lm_tarp_bootstrap(const double *f, size_t n, size_t bins, size_t n_boot, double level, lm_draw_below *below,
+                            void *random, double *sd, double *low, double *high, lm_error *err);
 
 #endif

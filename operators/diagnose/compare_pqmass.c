@@ -7,6 +7,9 @@
  */
 #include "operators/core/pqmass.h"
 #include "operators/core/special.h"
+#include "runtime/operator.h"
+
+#include <string.h>
 
 typedef struct {
     int references, layout;
@@ -248,6 +251,18 @@ static lm_status standardise(job *j, lm_error *err)
     return LM_OK;
 }
 
+/* The engine's stream, as the core asks for it. */
+static uint64_t below(void *random, uint64_t n)
+{
+    return lm_random_below(random, n);
+}
+
+static void find(job *j, const void *rows, lm_dtype dtype, size_t n, uint32_t *ret, size_t *ret_bad)
+{
+    if (dtype == LM_F32) lm_cells_find_f32(j->cells, rows, n, ret, ret_bad);
+    else lm_cells_find_f64(j->cells, rows, n, ret, ret_bad);
+}
+
 /* Draws the references of every tessellation. */
 static lm_status draw(job *j, lm_error *err)
 {
@@ -264,7 +279,7 @@ static lm_status draw(job *j, lm_error *err)
     memset(j->taken, 0, j->n_sets * n);
     for (size_t t = 0; t < j->n_sets; t++) {
         lm_random random = lm_step_random(j->step, t);
-        LM_TRY(lm_pqm_draw(&random, j->x.n, j->y.n, j->n_refs, j->drawn + t * j->n_refs, j->taken + t * n, err));
+        LM_TRY(lm_pqm_draw(below, &random, j->x.n, j->y.n, j->n_refs, j->drawn + t * j->n_refs, j->taken + t * n, err));
     }
     return LM_OK;
 }
@@ -316,7 +331,7 @@ static lm_status read_references(job *j, lm_error *err)
 
 /* Nearest references of all samples of a port, into j->nearest from sample `first` on. Single samples are put together to
  * blocks, so that the matrix product has something to do. */
-enum { TOGETHER = 256 };
+enum { TOGETHER = 256, MANY = 4096 }; /* MANY: samples between two looks at the clock */
 static lm_status find_port(job *j, const set *s, size_t first, lm_error *err)
 {
     OWN_VIEW(v);
@@ -326,16 +341,19 @@ static lm_status find_port(job *j, const set *s, size_t first, lm_error *err)
     size_t pending = 0, bad, done = first;
     for (size_t i = 0; i < s->n_members; i++) {
         LM_TRY(view_open(j, s, i, &v, err));
-        if (s->stack) {
-            lm_cells_find(j->cells, v.rows, v.dtype, v.n, j->nearest + done * j->n_sets, &bad);
-            if (bad < v.n) return not_finite(s, &v, bad, err);
-            done += v.n;
-            continue;
+        for (size_t row = 0; s->stack && row < v.n; row += MANY) {
+            size_t n = v.n - row < MANY ? v.n - row : MANY;
+            const char *rows = (const char *)v.rows + row * j->dims * width(v.dtype);
+            find(j, rows, v.dtype, n, j->nearest + done * j->n_sets, &bad);
+            if (bad < n) return not_finite(s, &v, row + bad, err);
+            if (lm_step_stopped(j->step)) return LM_ESTOP(j->step, err);
+            done += n;
         }
+        if (s->stack) continue;
         for (size_t c = 0; c < j->dims; c++)
             if (!isfinite(value_at(&v, c))) return not_finite(s, &v, 0, err);
         if (pending && (pending == TOGETHER || v.dtype != dtype)) {
-            lm_cells_find(j->cells, block, dtype, pending, j->nearest + done * j->n_sets, &bad);
+            find(j, block, dtype, pending, j->nearest + done * j->n_sets, &bad);
             done += pending;
             pending = 0;
         }
@@ -343,7 +361,7 @@ static lm_status find_port(job *j, const set *s, size_t first, lm_error *err)
         size_t bytes = j->dims * width(dtype);
         memcpy((char *)block + pending++ * bytes, v.rows, bytes);
     }
-    if (pending) lm_cells_find(j->cells, block, dtype, pending, j->nearest + done * j->n_sets, &bad);
+    if (pending) find(j, block, dtype, pending, j->nearest + done * j->n_sets, &bad);
     return LM_OK;
 }
 

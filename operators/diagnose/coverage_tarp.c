@@ -8,6 +8,9 @@
  */
 #include "operators/core/special.h"
 #include "operators/core/tarp.h"
+#include "runtime/operator.h"
+
+#include <string.h>
 
 typedef struct {
     int references, distance;
@@ -230,6 +233,12 @@ static lm_status set_results(lm_step *step, double ks, double ks_p, double atc, 
                        err);
 }
 
+/* The engine's stream, as the core asks for it. */
+static uint64_t below(void *random, uint64_t n)
+{
+    return lm_random_below(random, n);
+}
+
 /* Everything that follows from f and u. */
 static lm_status report(const tarp *t, lm_step *step, const points *p, const double *f, double *u, size_t fewest,
                         lm_error *err)
@@ -249,7 +258,7 @@ static lm_status report(const tarp *t, lm_step *step, const points *p, const dou
         LM_TRY(out(step, "ecp_sd", bins + 1, &sd, err));
         LM_TRY(out(step, "ecp_low", bins + 1, &low, err));
         LM_TRY(out(step, "ecp_high", bins + 1, &high, err));
-        LM_TRY(lm_tarp_bootstrap(f, n, bins, (size_t)t->bootstrap, t->level, &random, sd, low, high, err));
+        LM_TRY(lm_tarp_bootstrap(f, n, bins, (size_t)t->bootstrap, t->level, below, &random, sd, low, high, err));
     }
     double ks = lm_ks_uniform(u, n); /* sorts u */
     return set_results(step, ks, lm_ks_tail(ks, n), lm_tarp_atc(alpha, ecp, bins), n, fewest, err);

@@ -8,7 +8,13 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
+
+static uint64_t below(void *random, uint64_t n)
+{
+    return lm_random_below(random, n);
+}
 
 static double seconds(void)
 {
@@ -37,13 +43,13 @@ int main(int argc, char **argv)
         lm_error err;
         memset(taken, 0, n);
         memset(counts, 0, 2 * regions * sizeof *counts);
-        if (lm_pqm_draw(&random, nx, ny, regions, drawn, taken, &err)) return 1;
+        if (lm_pqm_draw(below, &random, nx, ny, regions, drawn, taken, &err)) return 1;
         for (size_t i = 0; i < regions; i++)
             for (size_t k = 0; k < dims; k++) refs[i * dims + k] = (double)samples[drawn[i] * dims + k];
         lm_cells *cells;
         if (lm_cells_new(refs, 1, regions, dims, NULL, &cells, &err)) return 1;
         size_t bad, filled;
-        lm_cells_find(cells, samples, LM_F32, n, nearest, &bad);
+        lm_cells_find_f32(cells, samples, n, nearest, &bad);
         if (bad < n) return 1;
         for (size_t i = 0; i < n; i++)
             if (!taken[i]) counts[(i < nx ? 0 : regions) + nearest[i]]++;

@@ -4,6 +4,11 @@
 #include "operators/core/pqmass.h"
 #include "runtime/random.h"
 
+static uint64_t below(void *random, uint64_t n)
+{
+    return lm_random_below(random, n);
+}
+
 /* The direct computation: the first reference of the smallest distance. Long doubles, so that it has no ties of its own; a
  * sample that double precision cannot decide is skipped. */
 static size_t direct(const double *x, const double *refs, size_t n_refs, size_t dims, const double *scale,
@@ -61,7 +66,8 @@ static void compare(const scene *s)
     LM_OWN(lm_cells) cells = NULL;
     OK(lm_cells_new(refs, 1, s->n_refs, s->dims, s->scaled ? scale : NULL, &cells, &err), &err);
     size_t bad, sure_ones = 0;
-    lm_cells_find(cells, s->single ? (const void *)x32 : x, s->single ? LM_F32 : LM_F64, s->n, nearest, &bad);
+    if (s->single) lm_cells_find_f32(cells, x32, s->n, nearest, &bad);
+    else lm_cells_find_f64(cells, x, s->n, nearest, &bad);
     EQUAL_INT(bad, s->n);
     for (size_t i = 0; i < s->n; i++) {
         bool sure;
@@ -118,7 +124,8 @@ TEST(cells_ties_go_to_the_lowest_index)
     OK(lm_cells_new(refs, 1, R, D, NULL, &cells, &err), &err);
     size_t bad;
     for (int single = 0; single < 2; single++) {
-        lm_cells_find(cells, single ? (const void *)x32 : x, single ? LM_F32 : LM_F64, N, nearest, &bad);
+        if (single) lm_cells_find_f32(cells, x32, N, nearest, &bad);
+        else lm_cells_find_f64(cells, x, N, nearest, &bad);
         for (size_t i = 0; i < N; i++) CHECK(nearest[i] < R / 3);
         for (size_t i = 0; i < R; i++) EQUAL_INT(nearest[i], i % (R / 3));
     }
@@ -138,11 +145,11 @@ TEST(cells_of_several_sets)
     LM_OWN(lm_cells) cells = NULL;
     OK(lm_cells_new(refs, T, R, D, NULL, &cells, &err), &err);
     size_t bad;
-    lm_cells_find(cells, x, LM_F64, N, all, &bad);
+    lm_cells_find_f64(cells, x, N, all, &bad);
     for (size_t t = 0; t < T; t++) {
         LM_OWN(lm_cells) alone = NULL;
         OK(lm_cells_new(refs + t * R * D, 1, R, D, NULL, &alone, &err), &err);
-        lm_cells_find(alone, x, LM_F64, N, one, &bad);
+        lm_cells_find_f64(alone, x, N, one, &bad);
         for (size_t i = 0; i < N; i++) EQUAL_INT(all[i * T + t], one[i]);
     }
 }
@@ -160,12 +167,12 @@ TEST(cells_report_the_bad_sample)
     for (size_t i = 0; i < 4; i++)
         for (int k = 0; k < 2; k++) {
             x[places[i] * 2 + 1] = k ? INFINITY : NAN;
-            lm_cells_find(cells, x, LM_F32, 600, nearest, &bad);
+            lm_cells_find_f32(cells, x, 600, nearest, &bad);
             EQUAL_INT(bad, places[i]);
             x[places[i] * 2 + 1] = 0;
         }
     x[11] = 3e38f; /* finite, though its square is not */
-    lm_cells_find(cells, x, LM_F32, 600, nearest, &bad);
+    lm_cells_find_f32(cells, x, 600, nearest, &bad);
     EQUAL_INT(bad, 600);
     EQUAL_INT(nearest[5], 0); /* 3e38 and 3e38 - 1 are one number: a tie */
     refs[3] = NAN;
@@ -196,7 +203,7 @@ TEST(pqm_draw_is_fair)
     for (uint64_t t = 0; t < TRIALS; t++) {
         lm_random random = lm_random_stream(&key, t);
         uint8_t taken[NX + NY] = {0};
-        OK(lm_pqm_draw(&random, NX, NY, R, drawn, taken, &err), &err);
+        OK(lm_pqm_draw(below, &random, NX, NY, R, drawn, taken, &err), &err);
         size_t marks = 0, from_x = 0;
         for (size_t i = 0; i < NX + NY; i++) marks += taken[i];
         EQUAL_INT(marks, R);
@@ -212,8 +219,8 @@ TEST(pqm_draw_is_fair)
     for (size_t i = 0; i < NX + NY; i++) NEAR((double)hits[i], TRIALS * 0.2, ABS(5 * sqrt(TRIALS * 0.2)));
     lm_random random = lm_random_stream(&key, 0);
     uint8_t taken[NX + NY] = {0};
-    EQUAL_INT(lm_pqm_draw(&random, 5, 5, 9, drawn, taken, &err), LM_EINPUT);
-    EQUAL_INT(lm_pqm_draw(&random, 1, 30, 5, drawn, taken, &err), LM_EINPUT);
+    EQUAL_INT(lm_pqm_draw(below, &random, 5, 5, 9, drawn, taken, &err), LM_EINPUT);
+    EQUAL_INT(lm_pqm_draw(below, &random, 1, 30, 5, drawn, taken, &err), LM_EINPUT);
 }
 
 TEST(moments_of_columns)

@@ -4,6 +4,11 @@
 #include "operators/core/tarp.h"
 #include "runtime/random.h"
 
+static uint64_t below(void *random, uint64_t n)
+{
+    return lm_random_below(random, n);
+}
+
 TEST(tarp_count_equals_a_plain_loop)
 {
     static const size_t dims_of[] = {1, 2, 3, 7, 10, 33, 1500};
@@ -105,7 +110,7 @@ TEST(tarp_bootstrap_of_equal_fractions)
     lm_digest key = lm_digest_of("b", 1);
     lm_random random = lm_random_stream(&key, 0);
     lm_error err = {0};
-    OK(lm_tarp_bootstrap(f, 3, 4, 50, 0.9, &random, sd, low, high, &err), &err);
+    OK(lm_tarp_bootstrap(f, 3, 4, 50, 0.9, below, &random, sd, low, high, &err), &err);
     static const double want[] = {0, 0, 1, 1, 1};
     for (size_t k = 0; k < 5; k++) CHECK(sd[k] == 0 && low[k] == want[k] && high[k] == want[k]);
 }
