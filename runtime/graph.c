@@ -34,6 +34,8 @@ static void build(lm_loader *l, const char *path)
         graph->name = lm_arena_strndup(l->arena, base, n ? n : strlen(base));
     }
     if (!graph->doc) graph->doc = "";
+    lm_graph_check_expressions(l);
+    if (l->nomem) return;
     lm_graph_wire_all(l, root);
     if (!l->nomem) lm_graph_wire_exposed(l, root);
     bool whole = true;
@@ -81,6 +83,7 @@ static lm_status load(const char *path, const lm_setting *settings, size_t n_set
     lm_free(l.faults);
     lm_free(l.sources);
     lm_free(l.all);
+    lm_free(l.expressions);
     lm_free(l.warnings);
     lm_free(l.plugins);
     return status;

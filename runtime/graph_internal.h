@@ -2,6 +2,7 @@
  *
  *   graph_parse.c   a file and its params: scopes, ${param}
  *   graph_node.c    one node: operator, parameters, settings
+ *   graph_where.c   jq expressions, compiled together
  *   graph_wire.c    `in:` to wires, across sub-graphs; the order of nodes
  *   graph_check.c   what needs the whole graph: endless sources, joins, windows, equal random nodes
  *   graph_fields.c  tensors along edges
@@ -94,6 +95,13 @@ struct lm_draft {
     unsigned keys;   /* bits of the settings that were written: see graph_node.c */
 };
 
+/* A jq expression that is still to be compiled. */
+typedef struct lm_expression {
+    const char *text, *path;
+    lm_draft *draft;
+    unsigned line, column;
+} lm_expression;
+
 typedef struct lm_loader {
     lm_graph *graph;
     lm_arena *arena; /* the graph's */
@@ -103,6 +111,8 @@ typedef struct lm_loader {
     lm_fault *faults;
     lm_source **sources;
     lm_draft **all; /* operator nodes, as declared, sub-graphs in their node's place */
+    lm_expression *expressions;
+    size_t n_expressions, cap_expressions;
     const char **warnings, **plugins;
     size_t n_faults, cap_faults, n_sources, cap_sources, n_all, cap_all, n_warnings, cap_warnings, n_plugins,
         cap_plugins;
@@ -139,7 +149,9 @@ bool lm_graph_locate(const lm_yaml *with, const char *path, unsigned *line, unsi
 
 /* ---- nodes, wires, checks ---- */
 
-void lm_graph_node_read(lm_loader *l, lm_draft *draft);   /* sets op, node, bindings or inner */
+void lm_graph_node_read(lm_loader *l, lm_draft *draft); /* sets op, node, bindings or inner */
+/* Compiles the jq expressions of all nodes. */
+void lm_graph_check_expressions(lm_loader *l);
 void lm_graph_node_settle(lm_loader *l, lm_draft *draft); /* settings against ports and shape */
 void lm_graph_wire_all(lm_loader *l, lm_scope *root);     /* inputs of every node */
 void lm_graph_wire_exposed(lm_loader *l, lm_scope *root); /* are `inputs:` and `outputs:` what they say? */

@@ -56,6 +56,19 @@ static void report_param(void *arg, const char *path, const char *text, const ch
     r->draft->broken = true;
 }
 
+static void keep_expression(void *arg, const char *path, const char *text)
+{
+    reading *r = arg;
+    lm_loader *l = r->l;
+    lm_expression e = {.draft = r->draft, .line = r->draft->line, .column = r->draft->column};
+    lm_graph_locate(r->with, path, &e.line, &e.column);
+    e.path = lm_arena_strdup(l->arena, path);
+    e.text = lm_arena_strdup(l->arena, text);
+    if (e.path && e.text && lm_grow(&l->expressions, l->n_expressions, &l->cap_expressions, sizeof e))
+        l->expressions[l->n_expressions++] = e;
+    else l->nomem = true;
+}
+
 static const lm_param *param_of(const lm_operator *op, const char *name)
 {
     for (const lm_param *p = op ? op->params : NULL; p && p->name; p++)
@@ -107,7 +120,7 @@ static void fill_params(reading *r)
     lm_loader *l = r->l;
     lm_draft *draft = r->draft;
     lm_node *node = draft->node;
-    const lm_param_reporter reporter = {.report = report_param, .arg = r};
+    const lm_param_reporter reporter = {.report = report_param, .arg = r, .where = keep_expression};
     json_t *with = NULL;
     if (r->with) {
         unsigned line = 0, column = 0;

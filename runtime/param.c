@@ -304,6 +304,11 @@ static lm_status text_value(const conversion *c, const json_t *value, json_t **r
     const lm_param *p = c->param;
     const char *text = json_string_value(value);
     if (!text) return wrong_type(c, value);
+    if (p->type == LM_P_WHERE && c->reporter && c->reporter->where) {
+        c->reporter->where(c->reporter->arg, c->path, text);
+        *ret = json_string(text);
+        return LM_OK;
+    }
     if (p->type == LM_P_WHERE) {
         lm_error err;
         lm_error_clear(&err);

@@ -5,7 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define HEAD "lensmill: 1\nnodes:\n  r: {op: test.read, with: {path: x}}\n"
+#define HEAD_NODES "  r: {op: test.read, with: {path: x}}\n"
+#define HEAD "lensmill: 1\nnodes:\n" HEAD_NODES
 
 TEST(a_graph_means_what_it_says)
 {
@@ -179,6 +180,25 @@ TEST(tensors_are_followed_along_edges)
     wrong("  r: {op: test.make}\n  d: {op: test.unit, in: r}\n", "is in Jy, and node \"d\" (test.unit) needs mag");
     wrong("  r: {op: test.make}\n  f: {op: test.filter, in: r, with: {where: \"true\"}}\n  d: {op: test.lost, in: f}\n",
           "needs the tensor \"lost\" (gone), and nothing before it makes one");
+}
+
+TEST(expressions_are_told_apart_though_compiled_together)
+{
+    LM_OWN(lm_graph) g =
+        graph_of(HEAD "  a: {op: test.filter, in: r, with: {where: '.attrs.a < 1 and (.attrs.b | not)'}}\n"
+                      "  b: {op: test.filter, in: a, with: {where: '.attrs.n == \"(\" # \"'}}\n"
+                      "  c: {op: test.filter, in: b, with: {where: 'def f: 1; .attrs.x > f'}}\n"
+                      "  d: {op: test.filter, in: c, with: {where: '\"\\(.id)\" == \"x\"'}}\n");
+    EQUAL_INT(g->n_nodes, 5);
+    wrong(HEAD_NODES "  a: {op: test.filter, in: r, with: {where: \"true\"}}\n"
+                     "  b: {op: test.filter, in: a, with: {where: \"true) , (true\"}}\n",
+          "g.yaml:5:45: \"where\" is not a jq expression");
+    wrong(HEAD_NODES "  a: {op: test.filter, in: r, with: {where: \"(true\"}}\n"
+                     "  b: {op: test.filter, in: a, with: {where: \"true)\"}}\n",
+          "g.yaml:5:45: \"where\" is not a jq expression");
+    wrong(HEAD_NODES "  a: {op: test.filter, in: r, with: {where: \"\"}}\n"
+                     "  b: {op: test.filter, in: a, with: {where: \"true\"}}\n",
+          "g.yaml:4:45: \"where\"");
 }
 
 TEST(an_operators_own_check_is_asked)
