@@ -291,10 +291,10 @@ static bool decode_planes(bits *b, int64_t *a, size_t nx, size_t ny, const uint8
     return good && !b->over;
 }
 
-bool lm_hcompress_decode(const uint8_t *in, size_t n_in, size_t n, int32_t *to)
+lm_decoded lm_hcompress_decode(const uint8_t *in, size_t n_in, size_t n, int32_t *to)
 {
     enum { HEAD = 25 };
-    if (n_in < HEAD || in[0] != 0xdd || in[1] != 0x99) return false;
+    if (n_in < HEAD || in[0] != 0xdd || in[1] != 0x99) return LM_BROKEN;
     bits b = {.in = in + 2, .n = n_in - 2};
     size_t nx = take(&b, 32), ny = take(&b, 32);
     uint32_t scale = take(&b, 32);
@@ -302,26 +302,26 @@ bool lm_hcompress_decode(const uint8_t *in, size_t n_in, size_t n, int32_t *to)
     int64_t sum = (int64_t)(high << 32 | take(&b, 32));
     const uint8_t *planes = in + HEAD - 3;
     b = (bits){.in = in + HEAD, .n = n_in - HEAD};
-    if (!nx || !ny || nx > n || ny > n || nx * ny != n || scale > MAX_SCALE) return false;
-    if (sum > INT64_C(1) << 56 || sum < -(INT64_C(1) << 56)) return false;
+    if (!nx || !ny || nx > n || ny > n || nx * ny != n || scale > MAX_SCALE) return LM_BROKEN;
+    if (sum > INT64_C(1) << 56 || sum < -(INT64_C(1) << 56)) return LM_BROKEN;
     for (int i = 0; i < 3; i++)
-        if (planes[i] > MAX_PLANES) return false;
+        if (planes[i] > MAX_PLANES) return LM_BROKEN;
     LM_OWN(lm_memory) pixels = lm_alloc(n, sizeof(int64_t));
     LM_OWN(lm_memory) scratch = lm_alloc(nx > ny ? nx : ny, sizeof(int64_t));
     LM_OWN(lm_memory) quadrants = lm_alloc(2, (nx / 2 + 1) * (ny / 2 + 1));
-    if (!pixels || !scratch || !quadrants) return false;
+    if (!pixels || !scratch || !quadrants) return LM_NO_MEMORY;
     int64_t *a = pixels;
     if (!decode_planes(&b, a, nx, ny, planes, quadrants, (uint8_t *)quadrants + (nx / 2 + 1) * (ny / 2 + 1)))
-        return false;
+        return LM_BROKEN;
     a[0] = sum;
     if (scale > 1)
         for (size_t i = 0; i < n; i++)
             if (__builtin_mul_overflow(a[i], (int64_t)scale, &a[i]) || a[i] > INT64_C(1) << 59 ||
                 a[i] < -(INT64_C(1) << 59))
-                return false;
+                return LM_BROKEN;
     inverse(a, nx, ny, scratch);
     for (size_t i = 0; i < n; i++) to[i] = (int32_t)a[i];
-    return true;
+    return LM_DECODED;
 }
 
 /* ---- gzip ------------------------------------------------------------------------------------------------------- */
@@ -337,10 +337,11 @@ static void zlib_free(void *opaque, void *p)
     lm_free(p);
 }
 
-bool lm_gzip_decode(const uint8_t *in, size_t n_in, uint8_t *to, size_t room, size_t *ret_n)
+lm_decoded lm_gzip_decode(const uint8_t *in, size_t n_in, uint8_t *to, size_t room, size_t *ret_n)
 {
     z_stream z = {.zalloc = zlib_alloc, .zfree = zlib_free};
-    if (n_in > UINT32_MAX || room > UINT32_MAX || inflateInit2(&z, 15 + 32) != Z_OK) return false;
+    if (n_in > UINT32_MAX || room > UINT32_MAX) return LM_BROKEN;
+    if (inflateInit2(&z, 15 + 32) != Z_OK) return LM_NO_MEMORY;
     z.next_in = (Bytef *)(uintptr_t)in;
     z.avail_in = (unsigned)n_in;
     z.next_out = to;
@@ -348,7 +349,7 @@ bool lm_gzip_decode(const uint8_t *in, size_t n_in, uint8_t *to, size_t room, si
     int status = inflate(&z, Z_FINISH);
     *ret_n = room - z.avail_out;
     inflateEnd(&z);
-    return status == Z_STREAM_END;
+    return status == Z_STREAM_END ? LM_DECODED : status == Z_MEM_ERROR ? LM_NO_MEMORY : LM_BROKEN;
 }
 
 void lm_unshuffle(const uint8_t *from, size_t size, size_t n, uint8_t *to)

@@ -166,7 +166,7 @@ lm_status lm_tiled_make(const lm_tensor *tensor, bool want_rice, lm_tiled *ret, 
 
 static void add_numbered(lm_header *h, const char *stem, unsigned number, lm_value value)
 {
-    char name[16];
+    char name[24];
     snprintf(name, sizeof name, "%s%u", stem, number);
     lm_header_add(h, name, value, NULL);
 }

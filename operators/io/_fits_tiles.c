@@ -69,7 +69,7 @@ static const char *text(const lm_cards *cards, const char *name)
 static int64_t setting(const lm_cards *cards, const char *name, int64_t otherwise)
 {
     for (int i = 1; i <= 99; i++) {
-        char key[16];
+        char key[24];
         snprintf(key, sizeof key, "ZNAME%d", i);
         if (!lm_cards_find(cards, key)) break;
         if (strcasecmp(text(cards, key), name) != 0) continue;
@@ -270,28 +270,30 @@ static void integers_to_raw(tiles *t, size_t size, size_t n)
 }
 
 /* Decodes to t->integers, or to t->raw (*ret_size bytes a pixel); *ret_size 0: integers. */
-static bool decode(tiles *t, const uint8_t *in, size_t n_in, size_t n, size_t *ret_size)
+static lm_decoded decode(tiles *t, const uint8_t *in, size_t n_in, size_t n, size_t *ret_size)
 {
     size_t got = 0;
     *ret_size = 0;
     switch (t->codec) {
-    case RICE: return lm_rice_decode(in, n_in, t->rice_block, t->rice_bytes, n, t->integers);
-    case PLIO: return lm_plio_decode(in, n_in / 2, n, t->integers);
+    case RICE: return lm_rice_decode(in, n_in, t->rice_block, t->rice_bytes, n, t->integers) ? LM_DECODED : LM_BROKEN;
+    case PLIO: return lm_plio_decode(in, n_in / 2, n, t->integers) ? LM_DECODED : LM_BROKEN;
     case HCOMPRESS: return lm_hcompress_decode(in, n_in, n, t->integers);
     case NOCOMPRESS:
-        if (n_in > 8 * n) return false;
+        if (n_in > 8 * n) return LM_BROKEN;
         memcpy(t->raw, in, n_in);
         got = n_in;
         break;
     case GZIP_1:
-    case GZIP_2:
-        if (!lm_gzip_decode(in, n_in, t->codec == GZIP_1 ? t->raw : t->spare, 8 * n, &got)) return false;
+    case GZIP_2: {
+        lm_decoded how = lm_gzip_decode(in, n_in, t->codec == GZIP_1 ? t->raw : t->spare, 8 * n, &got);
+        if (how != LM_DECODED) return how;
         break;
     }
-    if (got % n || (got != n && got != 2 * n && got != 4 * n && got != 8 * n)) return false;
+    }
+    if (got % n || (got != n && got != 2 * n && got != 4 * n && got != 8 * n)) return LM_BROKEN;
     *ret_size = got / n;
     if (t->codec == GZIP_2) lm_unshuffle(t->spare, *ret_size, n, t->raw);
-    return true;
+    return LM_DECODED;
 }
 
 /* Quantised integers to floating point numbers of the image, into t->out. */
@@ -331,12 +333,16 @@ static lm_status read_tile(tiles *t, uint64_t row, size_t n, const lm_scaling *s
     bool quantised = t->quantised;
     LM_TRY(heap_bytes(t, &t->compressed, row, &in, &n_in, err));
     if (n_in) {
-        if (!decode(t, in, n_in, n, &size)) return cannot(t, row, "is damaged", err);
+        lm_decoded how = decode(t, in, n_in, n, &size);
+        if (how == LM_NO_MEMORY) return LM_NOMEM(err);
+        if (how == LM_BROKEN) return cannot(t, row, "is damaged", err);
     } else {
         LM_TRY(heap_bytes(t, &t->gzipped, row, &in, &n_in, err));
         size_t got = 0;
         if (n_in) {
-            if (!lm_gzip_decode(in, n_in, t->raw, 8 * n, &got)) return cannot(t, row, "is damaged", err);
+            lm_decoded how = lm_gzip_decode(in, n_in, t->raw, 8 * n, &got);
+            if (how == LM_NO_MEMORY) return LM_NOMEM(err);
+            if (how == LM_BROKEN) return cannot(t, row, "is damaged", err);
         } else {
             LM_TRY(heap_bytes(t, &t->plain, row, &in, &n_in, err));
             if (!n_in) return cannot(t, row, "has no data", err);

@@ -29,7 +29,7 @@ struct lm_unpack {
     size_t n_in, at;
     uint8_t *out;
     size_t have, capacity;
-    bool ended;
+    bool ended, no_memory;
     char fault[96];
     z_stream gzip;
     bz_stream bzip2;
@@ -151,6 +151,8 @@ static void gzip_more(lm_unpack *u, size_t piece)
         else u->ended = true;
     } else if (status == Z_BUF_ERROR || (status == Z_OK && u->at == u->n_in && z->avail_out > 0)) {
         if (u->at == u->n_in) broken(u, "is cut off");
+    } else if (status == Z_MEM_ERROR) {
+        u->no_memory = true;
     } else if (status != Z_OK) {
         broken(u, "is damaged");
     }
@@ -178,9 +180,12 @@ static void bzip2_more(lm_unpack *u, size_t piece)
             z->bzfree = gzip_free;
             u->opened = BZ2_bzDecompressInit(z, 0, 0) == BZ_OK;
             u->ended = !u->opened;
+            u->no_memory = !u->opened;
         }
     } else if (status == BZ_OK) {
         if (u->at == u->n_in && z->avail_out > 0) broken(u, "is cut off");
+    } else if (status == BZ_MEM_ERROR) {
+        u->no_memory = true;
     } else {
         broken(u, "is damaged");
     }
@@ -269,6 +274,10 @@ lm_status lm_unpack_reach(lm_unpack *u, uint64_t upto, lm_error *err)
         if (u->kind == GZIP) gzip_more(u, piece);
         else if (u->kind == BZIP2) bzip2_more(u, piece);
         else lzw_more(u);
+        if (u->no_memory) {
+            broken(u, "met the end of memory");
+            return LM_NOMEM(err);
+        }
     }
     return LM_OK;
 }

@@ -152,3 +152,32 @@ TEST(fits_torture)
     EQUAL_INT(read + refused, 85);
     json_decref(expected);
 }
+
+/* Each allocation of a read fails in turn: out of memory is said, nothing leaks, and the read works again. */
+TEST(memory_may_run_out)
+{
+    static const char *const files[] = {
+        "astropy/m13_rice.fits", "astropy/m13_hcomp.fits", "derived/decam_oow_gzip_2.fits",
+        "galsim/testD.fits.gz",  "galsim/testD.fits.bz2",  "astropy/lzw.fits.Z",
+        "astropy/test0.fits"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char path[512];
+        snprintf(path, sizeof path, "data/fits_torture/%s", files[i]);
+        snprintf(path, sizeof path, "%s", test_shared(path));
+        for (uint64_t n = 1; n < 10000; n++) {
+            lm_error err = {0};
+            lm_tensor *tensor = NULL;
+            bool has_blank = false;
+            lm_alloc_fail_at(n);
+            lm_status status = read_first(path, &tensor, &has_blank, &err);
+            bool fired = lm_alloc_count() >= n;
+            lm_alloc_fail_at(0);
+            lm_tensor_unref(tensor);
+            if (fired && status && status != LM_EMEMORY) FAIL("%s, allocation %d: %s", files[i], (int)n, err.text);
+            if (!fired) {
+                OK(status, &err);
+                break;
+            }
+        }
+    }
+}
