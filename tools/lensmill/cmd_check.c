@@ -1,14 +1,15 @@
-/* lensmill check: is a graph right? Touches the graph's own files and nothing else. */
+/* lensmill check: is a graph right? Touches the graph's own files and nothing else, but for --probe. */
 #include "tools/lensmill/options.h"
 
 #include <stdio.h>
 
 static lm_settings settings;
-static bool as_json;
+static bool as_json, probe;
 
 static const lm_option options[] = {
     {"set", LM_OPTION_SETTINGS, &settings, .value = "NAME=VALUE", .doc = "a param of the graph; may be repeated"},
     {"json", LM_OPTION_FLAG, &as_json, .doc = "print what was found as JSON, one object a graph"},
+    {"probe", LM_OPTION_FLAG, &probe, .doc = "also let every operator open what it reads: files, models, programs"},
     {0}};
 
 static const lm_command command = {
@@ -17,7 +18,7 @@ static const lm_command command = {
     .summary = "Say what is wrong with a graph, or that it is right",
     .doc = "Every mistake of a file is reported at once, with its line and the nearest name. Neither data nor the "
            "store are "
-           "touched. The exit status is 2 if a graph is wrong.",
+           "touched, unless you ask to probe. The exit status is 2 if a graph is wrong.",
     .options = options,
     .least = 1,
     .most = LM_MOST_ARGUMENTS,
@@ -31,15 +32,40 @@ static json_t *warnings_of(const lm_graph *graph)
     return list;
 }
 
-static void print_json(const char *file, const lm_graph *graph, json_t *faults)
+static void print_json(const char *file, const lm_graph *graph, bool ok, json_t *faults)
 {
-    json_t *report = json_pack("{s:s, s:b, s:I, s:o, s:o}", "file", file, "ok", graph != NULL, "nodes",
+    json_t *report = json_pack("{s:s, s:b, s:I, s:o, s:o}", "file", file, "ok", ok, "nodes",
                                (json_int_t)(graph ? graph->n_nodes : 0), "errors", faults ? faults : json_array(),
                                "warnings", warnings_of(graph));
     char *text = report ? json_dumps(report, JSON_COMPACT) : NULL;
     if (text) puts(text);
     free(text);
     json_decref(report);
+}
+
+/* Opens and closes each node's operator, as a run would. Returns how many could not be opened. */
+static size_t probe_nodes(const lm_graph *graph, json_t *faults)
+{
+    size_t failed = 0;
+    for (size_t i = 0; i < graph->n_nodes; i++) {
+        const lm_node *node = graph->nodes[i];
+        lm_error err;
+        lm_error_clear(&err);
+        lm_status status = node->op->open ? node->op->open(node->self, &err) : LM_OK;
+        if (node->op->open && node->op->close) node->op->close(node->self);
+        if (!status) continue;
+        failed++;
+        lm_error_in(&err, "node \"%s\" (%s)", node->name, node->op->name);
+        if (faults)
+            json_array_append_new(faults, json_pack("{s:s, s:i, s:i, s:s, s:s}", "file", node->place.file, "line",
+                                                    (int)node->place.line, "column", (int)node->place.column, "text",
+                                                    err.text, "hint", err.hint));
+        else {
+            fprintf(stderr, "%s:%u:%u: ", node->place.file, node->place.line, node->place.column);
+            lm_print_error("", &err);
+        }
+    }
+    return failed;
 }
 
 static int check(const char *file)
@@ -52,8 +78,14 @@ static int check(const char *file)
         fprintf(stderr, "%s: out of memory\n", file);
         return LM_EXIT_FAILED;
     }
+    if (!status && probe) {
+        if (as_json) faults = json_array();
+        if (probe_nodes(graph, faults)) status = LM_EGRAPH;
+    }
     if (as_json) {
-        print_json(file, graph, faults);
+        print_json(file, graph, status == LM_OK, faults);
+    } else if (status && !errors) {
+        return LM_EXIT_USAGE; /* the probe has said it */
     } else if (status) {
         fputs(errors, stderr);
     } else {
