@@ -21,6 +21,7 @@ struct lm_fits {
     char *path;
     int fd;               /* of a plain file; -1 otherwise */
     uint64_t size;        /* of a plain file or of memory */
+    struct stat opened;   /* of a file, when it was opened */
     const uint8_t *bytes; /* memory; NULL otherwise */
     lm_unpack *unpack;    /* NULL: not compressed */
     lm_hdu *hdus;         /* those found so far */
@@ -469,6 +470,7 @@ lm_status lm_fits_open(const char *path, lm_fits **ret, lm_error *err)
     if (fstat(f->fd, &st) < 0) return fail_io(f, "read", err);
     if (!S_ISREG(st.st_mode)) return LM_FAIL(err, LM_EINPUT, "\"%s\" is not a regular file", path);
     f->size = (uint64_t)st.st_size;
+    f->opened = st;
     LM_TRY(open_rest(f, err));
     *ret = lm_take(f);
     return LM_OK;
@@ -502,6 +504,15 @@ lm_fits *lm_fits_close(lm_fits *f)
 const char *lm_fits_path(const lm_fits *f)
 {
     return f->path;
+}
+
+bool lm_fits_is_current(const lm_fits *f)
+{
+    struct stat now;
+    const struct stat *then = &f->opened;
+    if (f->fd < 0 || f->unpack || stat(f->path, &now) < 0) return false;
+    return now.st_dev == then->st_dev && now.st_ino == then->st_ino && now.st_size == then->st_size &&
+           now.st_mtim.tv_sec == then->st_mtim.tv_sec && now.st_mtim.tv_nsec == then->st_mtim.tv_nsec;
 }
 
 /* ---- HDUs ------------------------------------------------------------------------------------------------------- */

@@ -61,6 +61,9 @@ lm_status lm_fits_open_bytes(const char *name, const void *bytes, size_t n, lm_f
 lm_fits *lm_fits_close(lm_fits *fits);
 LM_OWNABLE(lm_fits, lm_fits_close)
 const char *lm_fits_path(const lm_fits *fits);
+/* Is the file of that name still the one that was opened (the same place on disk, size and time)? False for files that are
+ * unpacked or in memory. */
+bool lm_fits_is_current(const lm_fits *fits);
 
 /* The HDU of this number. LM_EINPUT if there are fewer (the text says how many) or a header before it is broken. */
 lm_status lm_fits_hdu(lm_fits *fits, size_t number, lm_hdu *ret, lm_error *err);

@@ -4,6 +4,7 @@
 #include "runtime/text.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,15 +160,67 @@ static lm_status change_dtype(lm_tensor **tensor, const char *name, lm_error *er
     return LM_OK;
 }
 
-/* Files stay open from one tensor to the next. */
+enum { POOLED = 16 };
+
+struct lm_pool {
+    pthread_mutex_t lock;
+    lm_fits *idle[POOLED]; /* the one that was used last stands first */
+    size_t n;
+};
+
+lm_pool *lm_pool_new(void)
+{
+    lm_pool *pool = lm_alloc(1, sizeof *pool);
+    if (pool) pthread_mutex_init(&pool->lock, NULL);
+    return pool;
+}
+
+lm_pool *lm_pool_free(lm_pool *pool)
+{
+    if (!pool) return NULL;
+    for (size_t i = 0; i < pool->n; i++) lm_fits_close(pool->idle[i]);
+    pthread_mutex_destroy(&pool->lock);
+    return lm_free(pool);
+}
+
+/* The open file of that name, taken out of the pool; NULL: there is none, or it changed since. */
+static lm_fits *pool_take(lm_pool *pool, const char *path)
+{
+    lm_fits *found = NULL;
+    pthread_mutex_lock(&pool->lock);
+    for (size_t i = 0; i < pool->n && !found; i++) {
+        if (strcmp(lm_fits_path(pool->idle[i]), path) != 0) continue;
+        found = pool->idle[i];
+        memmove(pool->idle + i, pool->idle + i + 1, (--pool->n - i) * sizeof *pool->idle);
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return found && !lm_fits_is_current(found) ? lm_fits_close(found) : found;
+}
+
+static void pool_give(lm_pool *pool, lm_fits *fits)
+{
+    lm_fits *drop = fits;
+    if (fits && pool && lm_fits_is_current(fits)) {
+        pthread_mutex_lock(&pool->lock);
+        drop = pool->n == POOLED ? pool->idle[--pool->n] : NULL;
+        memmove(pool->idle + 1, pool->idle, pool->n++ * sizeof *pool->idle);
+        pool->idle[0] = fits;
+        pthread_mutex_unlock(&pool->lock);
+    }
+    lm_fits_close(drop);
+}
+
+/* A file stays open from one tensor to the next. */
 typedef struct {
+    lm_pool *pool;
     lm_fits *fits; /* NULL: none yet */
 } opened;
 
 static lm_status open_once(opened *o, const char *path, lm_error *err)
 {
     if (o->fits && strcmp(lm_fits_path(o->fits), path) == 0) return LM_OK;
-    o->fits = lm_fits_close(o->fits);
+    pool_give(o->pool, lm_take(o->fits));
+    if (o->pool && (o->fits = pool_take(o->pool, path))) return LM_OK;
     return lm_fits_open(path, &o->fits, err);
 }
 
@@ -222,15 +275,15 @@ static lm_status read_all(const char *root, const json_t *item, opened *o, lm_ar
     return LM_OK;
 }
 
-lm_status lm_item_read(const char *root, const char *item, lm_record **ret, lm_error *err)
+lm_status lm_item_read(const char *root, const char *item, lm_pool *pool, lm_record **ret, lm_error *err)
 {
     LM_OWN(json_t) parsed = json_loads(item, 0, NULL);
     if (!parsed) return LM_FAIL(err, LM_EBUG, "an item of fits.read that is not JSON");
     lm_arena arena;
     lm_arena_init(&arena);
-    opened o = {0};
+    opened o = {.pool = pool};
     lm_status status = read_all(root, parsed, &o, &arena, ret, err);
-    lm_fits_close(o.fits);
+    pool_give(pool, o.fits);
     lm_arena_done(&arena);
     return status;
 }

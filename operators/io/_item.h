@@ -21,10 +21,16 @@ typedef struct lm_wanted {
 lm_status lm_item_write(const char *root, const lm_record *record, const lm_wanted *wanted, size_t n, char **ret,
                         lm_error *err);
 
+/* Files that were left open by one record for the next, with the places of their HDUs: the records of a survey often lie in
+ * one file of thousands of HDUs. For any number of threads. */
+typedef struct lm_pool lm_pool;
+lm_pool *lm_pool_new(void); /* NULL without memory */
+lm_pool *lm_pool_free(lm_pool *pool);
+
 /* Reads an item: its tensors; as attributes its own, then the cards of the first tensor's HDU and of the primary where
  * no attribute of that name is there, then shape, dtype, minimum, maximum, finite of the first tensor. LM_EINPUT as the
- * functions of _fits.h and _table.h say, with the tensor's name. */
-lm_status lm_item_read(const char *root, const char *item, lm_record **ret, lm_error *err);
+ * functions of _fits.h and _table.h say, with the tensor's name. `pool` may be NULL. */
+lm_status lm_item_read(const char *root, const char *item, lm_pool *pool, lm_record **ret, lm_error *err);
 
 /* Adds the cards of an HDU (not the structural ones) where the record has no attribute of that name; HISTORY and COMMENT
  * become one attribute each, lines joined by '\n'. */

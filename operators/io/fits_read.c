@@ -25,6 +25,7 @@ typedef struct {
     double every, settle;
     lm_arena arena; /* of what follows: from open() to close() */
     const char *root, *hdu_text;
+    lm_pool *pool;
 } fits_read;
 
 #define TENSORS_SCHEMA                                                                                                 \
@@ -160,6 +161,7 @@ static lm_status open_self(void *self, lm_error *err)
 {
     fits_read *s = self;
     lm_arena_init(&s->arena);
+    if (!(s->pool = lm_pool_new())) return LM_NOMEM(err);
     if (s->hdu && !(s->hdu_text = hdu_name(s->hdu, &s->arena))) return LM_NOMEM(err);
     const char *name;
     json_t *tensor;
@@ -185,6 +187,7 @@ static lm_status open_self(void *self, lm_error *err)
 static void close_self(void *self)
 {
     fits_read *s = self;
+    s->pool = lm_pool_free(s->pool);
     lm_arena_done(&s->arena);
 }
 
@@ -471,7 +474,7 @@ static lm_status step(const void *self, lm_step *step, lm_error *err)
 {
     const fits_read *s = self;
     LM_OWN(lm_record) record = NULL;
-    LM_TRY(lm_item_read(s->root, lm_step_item(step), &record, err));
+    LM_TRY(lm_item_read(s->root, lm_step_item(step), s->pool, &record, err));
     return lm_step_base(step, NULL, record, err);
 }
 

@@ -74,7 +74,7 @@ static lm_status list(reader *r, const char *params, lm_error *err)
     r->with = json_loads(params, 0, NULL);
     CHECK(r->with);
     r->self = lm_arena_alloc(&r->arena, 1, op->size);
-    lm_param_reporter reporter = {report, err};
+    lm_param_reporter reporter = {.report = report, .arg = err};
     LM_TRY(lm_params_fill(op, r->with, ".", &r->arena, r->self, &r->complete, &canonical, &reporter));
     EQUAL_TEXT(canonical, "{}"); /* the key knows a record by its item and the bytes of its files alone */
     LM_TRY(op->check(r->self, err));
@@ -219,6 +219,25 @@ TEST(a_broken_row_is_its_own_dead_letter)
     lm_record *none = NULL;
     EQUAL_INT(read_item(r, 4, &none, &err), LM_EINPUT);
     CONTAINS(err.text, "no HDU 9: it has 3");
+    done(r);
+}
+
+/* Files stay open between steps, but not when they have changed. */
+TEST(a_file_that_changes_is_opened_again)
+{
+    char path[512], params[700];
+    lm_error err;
+    reader *r = &the_reader;
+    snprintf(path, sizeof path, "%s/a.fits", test_folder());
+    write_image(path, 7);
+    snprintf(params, sizeof params, "{\"path\": \"%s\"}", path);
+    OK(list(r, params, &err), &err);
+    for (int i = 0; i < 3; i++) {
+        LM_OWN(lm_record) record = NULL;
+        if (i == 2) write_image(path, 8);
+        OK(read_item(r, 0, &record, &err), &err);
+        NEAR(lm_record_value(record, "maximum").real, i < 2 ? 7 : 8, ABS(0));
+    }
     done(r);
 }
 
