@@ -84,7 +84,6 @@ static lm_status load(const char *path, const lm_setting *settings, size_t n_set
     lm_free(l.sources);
     lm_free(l.all);
     lm_free(l.expressions);
-    lm_free(l.warnings);
     lm_free(l.plugins);
     return status;
 }

@@ -89,10 +89,9 @@ struct lm_draft {
     lm_node *node; /* of an operator */
     lm_binding *bindings;
     size_t n_bindings;
-    bool broken;     /* nothing more is said about it */
-    bool unwired;    /* an input could not be resolved */
-    size_t declared; /* place among all operator nodes */
-    unsigned keys;   /* bits of the settings that were written: see graph_node.c */
+    bool broken;   /* nothing more is said about it */
+    bool unwired;  /* an input could not be resolved */
+    unsigned keys; /* bits of the settings that were written: see graph_node.c */
 };
 
 /* A jq expression that is still to be compiled. */
@@ -113,9 +112,8 @@ typedef struct lm_loader {
     lm_draft **all; /* operator nodes, as declared, sub-graphs in their node's place */
     lm_expression *expressions;
     size_t n_expressions, cap_expressions;
-    const char **warnings, **plugins;
-    size_t n_faults, cap_faults, n_sources, cap_sources, n_all, cap_all, n_warnings, cap_warnings, n_plugins,
-        cap_plugins;
+    const char **plugins;
+    size_t n_faults, cap_faults, n_sources, cap_sources, n_all, cap_all, n_plugins, cap_plugins;
     size_t n_errors;
     bool nomem, io;
 } lm_loader;

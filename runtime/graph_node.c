@@ -431,7 +431,6 @@ static void new_node(reading *r)
                       .window_all = true,
                       .sources = ""};
     draft->node = node;
-    draft->declared = l->n_all;
     l->all[l->n_all++] = draft;
 }
 
