@@ -17,6 +17,12 @@ char *lm_strdup(const char *text) __attribute__((malloc));
 char *lm_strndup(const char *text, size_t n) __attribute__((malloc));
 void *lm_free(void *p);
 
+/* Blocks of one size that come and go by the million (records, items): each thread keeps a stack of them. size: at most
+ * LM_BLOCK_MOST, the same at give-back. Not zeroed. */
+enum { LM_BLOCK_MOST = 1024 };
+void *lm_block_take(size_t size) __attribute__((malloc, alloc_size(1)));
+void lm_block_give(void *block, size_t size);
+
 /* Makes room for one more element in a growing array: doubles *cap when n == *cap. Returns false without memory. */
 _Bool lm_grow(void *array_pointer, size_t n, size_t *cap, size_t size);
 

@@ -69,6 +69,7 @@ static item *pass_on(const item *from, const order *at, unsigned port)
     if (from->home_kind != HOME_NONE) it->home = from->home;
     it->ticket = from->ticket;
     it->record = lm_record_ref(from->record);
+    it->bytes = from->bytes;
     it->origin = origin_ref(from->origin);
     if (!it->record && !(it->id = lm_strdup(item_id(from)))) return item_unref(it);
     (void)port;
@@ -384,7 +385,7 @@ static lm_status take_output(work *k, call *c, lm_step *step, unsigned port, con
         it = pass_on(from, &at, port);
         if (!it) return LM_NOMEM(err);
         if (!it->record && step->inputs[node->primary].record)
-            it->record = lm_record_ref(step->inputs[node->primary].record);
+            item_take_record(it, lm_record_ref(step->inputs[node->primary].record));
         if (node->spills && it->home_kind == HOME_NONE) {
             lm_digest digest;
             lm_status status = store_record(k, it->record, &digest, &bytes, &is_inline, err);
@@ -425,9 +426,9 @@ static lm_status take_output(work *k, call *c, lm_step *step, unsigned port, con
             item_unref(it);
             return status;
         }
-        it->record = lm_take(output->record);
+        item_take_record(it, lm_take(output->record));
     }
-    k->b->made_bytes += item_bytes(it);
+    k->b->made_bytes += it->bytes;
     if (message) {
         lensmill__output__init(message);
         message->port = port;
@@ -554,7 +555,7 @@ lm_status answer_error_record(const lm_record *input, const char *id, const rt_n
     return LM_OK;
 }
 
-static bool wants_errors(const rt_node *node)
+bool wants_errors(const rt_node *node)
 {
     for (size_t i = 0; i < node->n_outs; i++)
         if (node->outs[i]->from_port == LM_ERRORS_PORT) return true;
@@ -589,8 +590,10 @@ static lm_status emit_error(work *k, call *c, lm_status kind, const char *text, 
         it->ident = lm_hash_finish(&hash);
         it->known = true;
     }
+    lm_record *record = NULL;
     if (!input || input->record)
-        status = answer_error_record(input ? input->record : NULL, c->id, node, kind, text, &it->record, err);
+        status = answer_error_record(input ? input->record : NULL, c->id, node, kind, text, &record, err);
+    item_take_record(it, record);
     if (status) {
         item_unref(it);
         return status;

@@ -19,7 +19,7 @@
 #include <pthread.h>
 #include <uv.h>
 
-enum { MAX_DEPTH = 7, MAX_BATCH = 512 };
+enum { MAX_DEPTH = 7, MAX_BATCH = 1024 };
 
 /* Where a record stands in its stream: the item of the source, then the emission's index at each fan-out. */
 typedef struct order {
@@ -48,6 +48,7 @@ typedef struct item {
     uint16_t output; /* HOME_ROW: which of the row's outputs */
     uint32_t index;  /* of a generator's emission */
     order order;
+    size_t bytes;    /* that its record holds in memory; set when the record is */
     uint64_t ticket;       /* of the write that holds it; 0: none, or long committed */
     lm_digest ident;       /* what downstream keys see: the artifact's digest, or that of (key, port, index) */
     lm_digest home;        /* key of the row that has it inside, or the artifact's own digest */
@@ -275,7 +276,7 @@ item *item_new(item_kind kind, const order *at);
 item *item_ref(item *it);
 item *item_unref(item *it);
 const char *item_id(const item *it);
-size_t item_bytes(const item *it);
+void item_take_record(item *it, lm_record *take);
 /* A stand-in without the record, for an item that can be had again. NULL without memory. */
 item *item_stub(const item *it);
 /* May the record be dropped, once `committed` is on disk? */
@@ -331,6 +332,7 @@ lm_status answer_take(work *k, call *c, lm_step *step, lm_error *err);
 lm_status answer_end(work *k, call *c, uint64_t count, lm_error *err); /* a generator has given its last */
 lm_status answer_sink(work *k, call *c, lm_step *step, lm_error *err);
 /* An input that could not be processed: dead letter, record on `errors`. */
+bool wants_errors(const rt_node *node); /* is its port `errors` wired? */
 void answer_fail(work *k, call *c, lm_status status, const lm_error *err);
 lm_status answer_error_record(const lm_record *input, const char *id, const rt_node *node, lm_status status,
                               const char *text, lm_record **ret, lm_error *err);

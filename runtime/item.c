@@ -6,7 +6,7 @@
 
 item *item_new(item_kind kind, const order *at)
 {
-    item *it = lm_alloc_raw(sizeof *it);
+    item *it = lm_block_take(sizeof *it);
     if (!it) return NULL;
     atomic_init(&it->refs, 1);
     it->kind = (uint8_t)kind;
@@ -16,6 +16,7 @@ item *item_new(item_kind kind, const order *at)
     it->output = 0;
     it->index = 0;
     it->order = *at;
+    it->bytes = 0;
     it->ticket = 0;
     it->record = NULL;
     it->origin = NULL;
@@ -36,7 +37,8 @@ item *item_unref(item *it)
     lm_record_unref(it->record);
     origin_unref(it->origin);
     lm_free(it->id);
-    return lm_free(it);
+    lm_block_give(it, sizeof *it);
+    return NULL;
 }
 
 const char *item_id(const item *it)
@@ -45,9 +47,10 @@ const char *item_id(const item *it)
     return it->id ? it->id : "";
 }
 
-size_t item_bytes(const item *it)
+void item_take_record(item *it, lm_record *take)
 {
-    return it->record ? lm_record_bytes(it->record) : 0;
+    it->record = take;
+    it->bytes = take ? lm_record_bytes(take) : 0;
 }
 
 bool item_is_safe(const item *it, uint64_t committed)

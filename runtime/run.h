@@ -34,7 +34,7 @@ typedef struct lm_run_options {
     void *tap_arg;
 } lm_run_options;
 
-enum { LM_EDGE_RECORDS = 1024, LM_EDGE_BYTES = 32 << 20 };
+enum { LM_EDGE_RECORDS = 4096, LM_EDGE_BYTES = 32 << 20 };
 
 /* What a node did. in = out + empty + dead + blocked, counted in steps; the engine checks it at the end of every run. */
 typedef struct lm_node_report {

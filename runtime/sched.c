@@ -19,26 +19,31 @@ static const double batch_target_s = 5e-4; /* work in one batch: long against a 
 
 /* ---- edges --------------------------------------------------------------------------------------------------------- */
 
+/* Takes the item; false without memory. */
 static bool edge_push(engine *e, edge *to, item *it)
 {
     if (to->to->finished) { /* a join whose first port has ended needs no more partners */
         to->to->report->unmatched += it->kind == ITEM_RECORD;
+        item_unref(it);
         return true;
     }
     if (to->n == to->cap) {
         size_t cap = to->cap ? 2 * to->cap : 16;
         item **ring = lm_alloc(cap, sizeof *ring);
-        if (!ring) return false;
+        if (!ring) {
+            item_unref(it);
+            return false;
+        }
         for (size_t i = 0; i < to->n; i++) ring[i] = to->ring[(to->head + i) & (to->cap - 1)];
         lm_free(to->ring);
         to->ring = ring;
         to->head = 0;
         to->cap = cap;
     }
-    to->ring[(to->head + to->n++) & (to->cap - 1)] = item_ref(it);
+    to->ring[(to->head + to->n++) & (to->cap - 1)] = it;
     if (it->kind == ITEM_RECORD) {
-        to->bytes += item_bytes(it);
-        e->queue_bytes += item_bytes(it);
+        to->bytes += it->bytes;
+        e->queue_bytes += it->bytes;
         to->pushed++;
     }
     return true;
@@ -57,8 +62,8 @@ static item *edge_pop(engine *e, edge *from)
     from->n--;
     if (from->spilled_to) from->spilled_to--;
     if (it->kind == ITEM_RECORD) {
-        from->bytes -= item_bytes(it);
-        e->queue_bytes -= item_bytes(it);
+        from->bytes -= it->bytes;
+        e->queue_bytes -= it->bytes;
         from->taken++;
     }
     return it;
@@ -76,7 +81,7 @@ static void edge_spill(engine *e, edge *at)
             } else {
                 item *stub = item_stub(*slot);
                 if (!stub) return;
-                size_t bytes = item_bytes(*slot);
+                size_t bytes = (*slot)->bytes;
                 at->bytes -= bytes;
                 e->queue_bytes -= bytes;
                 item_unref(*slot);
@@ -109,17 +114,23 @@ static size_t node_room(const rt_node *node)
     return room;
 }
 
+/* Takes the item onto every edge of a port. */
 static bool push_to(rt_node *node, unsigned port, item *it)
 {
     engine *e = node->engine;
-    for (size_t i = 0; i < node->n_outs; i++)
-        if (node->outs[i]->from_port == port) {
-            if (!edge_push(e, node->outs[i], it)) {
-                LM_NOMEM(&e->failure);
-                return false;
-            }
-            if (node->outs[i]->spill) edge_spill(e, node->outs[i]);
+    for (size_t i = 0; i < node->n_outs && it; i++) {
+        if (node->outs[i]->from_port != port) continue;
+        size_t next = i + 1;
+        while (next < node->n_outs && node->outs[next]->from_port != port) next++;
+        item *pushed = next < node->n_outs ? item_ref(it) : lm_take(it); /* the last edge takes the reference itself */
+        if (!edge_push(e, node->outs[i], pushed)) {
+            LM_NOMEM(&e->failure);
+            item_unref(it);
+            return false;
         }
+        if (node->outs[i]->spill) edge_spill(e, node->outs[i]);
+    }
+    item_unref(it);
     return true;
 }
 
@@ -448,7 +459,7 @@ static bool gather_take(rt_node *node, const inlet *in, size_t most, members *re
             else item_unref(it);
         }
     ret->n = n;
-    if (!n) ret->items = lm_free(ret->items);
+    if (!n && most) ret->items = lm_free(ret->items);
     return true;
 }
 
@@ -729,9 +740,7 @@ static bool emit_tombstone(rt_node *node, const call *c, unsigned port, item_kin
         return false;
     }
     it->failed_in = c->failed_in;
-    bool pushed = push_to(node, port, it);
-    item_unref(it);
-    return pushed;
+    return push_to(node, port, it);
 }
 
 static bool port_is_wired(const rt_node *node, unsigned port)
@@ -769,7 +778,7 @@ static void deliver(rt_node *node, batch *b, const call *c, bool any_before, boo
         if (out->port != LM_ERRORS_PORT) node->report->records++;
         if (e->tap_node == node && e->tap_port == out->port && e->options.tap_fn && out->item->kind == ITEM_RECORD)
             show_tap(node, out->item);
-        if (!push_to(node, out->port, out->item)) return;
+        if (!push_to(node, out->port, lm_take(out->item))) return;
     }
     if (!last) return;
     item_kind kind =
@@ -823,10 +832,11 @@ static void release_part(rt_node *node, batch *b)
     if (b->last_part) node->gen_any = node->gen_dead = false;
 }
 
-/* Releases what is finished, oldest first. */
-static void release(rt_node *node)
+/* Releases what is finished, oldest first. Returns true if there was any. */
+static bool release(rt_node *node)
 {
     engine *e = node->engine;
+    bool any = false;
     while (node->first && node->first->done) {
         batch *b = node->first;
         node->first = b->next;
@@ -844,7 +854,9 @@ static void release(rt_node *node)
         }
         take_files(e, b);
         batch_free(b);
+        any = true;
     }
+    return any;
 }
 
 static void learn_cost(rt_node *node, const batch *b)
@@ -946,9 +958,9 @@ static void sched_pass(engine *e)
         for (size_t i = e->n_nodes; i-- > 0;) {
             rt_node *node = &e->nodes[i];
             if (!node->def || node->finished) continue;
-            release(node);
+            again |= release(node);
             while (begin(node)) again = true;
-            release(node);
+            again |= release(node);
             if (node->finished) {
                 end_edges(node);
                 again = true;

@@ -72,11 +72,18 @@ void lm_step_begin(lm_step *step, const lm_operator *op, const void *self, const
 
 /* ---- inputs -------------------------------------------------------------------------------------------------------- */
 
+/* Names are a few letters: a loop is faster than a call. */
+static inline bool same(const char *a, const char *b)
+{
+    while (*a && *a == *b) a++, b++;
+    return *a == *b;
+}
+
 static lm_step_input *find_input(lm_step *step, const char *port)
 {
     if (!port) return step->n_inputs ? &step->inputs[0] : NULL;
     for (unsigned i = 0; i < step->n_inputs; i++)
-        if (strcmp(step->inputs[i].port->name, port) == 0) return &step->inputs[i];
+        if (same(step->inputs[i].port->name, port)) return &step->inputs[i];
     return NULL;
 }
 

@@ -152,8 +152,19 @@ static lm_status recompute(worker *w, item *it, unsigned depth, lm_record **ret,
     return status;
 }
 
+static bool is_loaded(const lm_record *record)
+{
+    for (size_t i = 0; i < lm_record_tensor_count(record); i++)
+        if (lm_tensor_is_absent(lm_record_tensor_at(record, i)->tensor)) return false;
+    return true;
+}
+
 lm_status worker_materialise(worker *w, item *it, bool tensors, unsigned depth, lm_record **ret, lm_error *err)
 {
+    if (it->record && (!tensors || is_loaded(it->record))) {
+        *ret = lm_record_ref(it->record);
+        return LM_OK;
+    }
     LM_OWN(lm_record) record = lm_record_ref(it->record);
     lm_error why = {0};
     lm_status status = LM_OK;
@@ -289,7 +300,8 @@ static void set_deadline(const rt_node *node, lm_step *step)
 static void run_map(work *k, call *c)
 {
     rt_node *node = k->b->node;
-    lm_error err = {0};
+    lm_error err; /* clearing all of it would cost more than a small step */
+    lm_error_clear(&err);
     job *j = job_take(k->w);
     lm_status status = j ? prepare(k, c, j, &err) : LM_NOMEM(&err);
     if (!status) {
@@ -326,7 +338,8 @@ static void emit_unknown(work *k, call *c)
 static void run_generator(work *k, call *c)
 {
     rt_node *node = k->b->node;
-    lm_error err = {0};
+    lm_error err;
+    lm_error_clear(&err);
     lm_status status = LM_OK;
     job *j = NULL;
     bool computed = false;
@@ -346,7 +359,7 @@ static void run_generator(work *k, call *c)
             emit_unknown(k, c);
             break;
         }
-        if (lm_step_stopped(&(lm_step){.cancelled = &k->w->engine->cancelled})) {
+        if (atomic_load_explicit(&k->w->engine->cancelled, memory_order_relaxed)) {
             c->outcome = STOPPED;
             break;
         }
@@ -365,11 +378,11 @@ static void run_generator(work *k, call *c)
         j->step.index = index;
         if (c->has_key) j->step.key = key_of_index(&c->key, index);
         set_deadline(node, &j->step);
-        double began = lm_now_s();
+        double began = node->needs_key ? lm_now_s() : 0;
         guard_enter(k->w->slot, &node->recipe, node->def->name, c->id, index);
         status = node->op->step(node->self, &j->step, &err);
         guard_leave(k->w->slot);
-        c->seconds = lm_now_s() - began;
+        if (node->needs_key) c->seconds = lm_now_s() - began;
         if (status) break;
         status = lm_step_finish(&j->step, &err);
         if (status) break;
@@ -398,7 +411,8 @@ static bool find(work *k, call *c)
 {
     rt_node *node = k->b->node;
     engine *e = k->w->engine;
-    lm_error err = {0};
+    lm_error err;
+    lm_error_clear(&err);
     lm_status status = LM_OK;
     bool found = false;
     c->first_out = (unsigned)k->b->n_out;
@@ -511,9 +525,15 @@ static void run_calls(work *k)
         }
     }
     if (n) run_micro_batch(k, waiting, n);
+    /* The inputs of what is done are let go of here, by the thread that made most of them: its allocator has them at hand. */
+    bool plain = node->n_outputs <= 1 && !wants_errors(node) && !k->depth;
     for (unsigned i = 0; i < k->b->n; i++) {
         call *c = &k->b->calls[i];
         if (c->error && c->outcome != PENDING) explain(k, c, c->error);
+        if (!plain || c->outcome != OUTPUT || node->is_generator || node->is_gather || node->is_source) continue;
+        for (unsigned p = 0; p < node->n_inputs; p++)
+            while (c->in[p].n) item_unref(c->in[p].items[--c->in[p].n]);
+        c->id = "";
     }
 }
 

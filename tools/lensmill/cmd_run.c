@@ -25,7 +25,7 @@ static const lm_option options[] = {
     {"limit", LM_OPTION_INT, &limit, .value = "N", .least = 1, .most = INT64_MAX,
      .doc = "the first N items of each source"},
     {"edge", LM_OPTION_INT, &edge, .value = "N", .least = 1, .most = 1 << 20,
-     .doc = "records that an edge holds; default 1024"},
+     .doc = "records that an edge holds; default 4096"},
     {"progress", LM_OPTION_CHOICE, &progress, .value = "HOW", .choices = progress_words,
      .doc = "auto, plain, json or none"},
     {"json", LM_OPTION_FLAG, &as_json, .doc = "print the summary as JSON on standard output"},

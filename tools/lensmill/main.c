@@ -4,6 +4,7 @@
 #include "runtime/text.h"
 #include "tools/lensmill/options.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -91,6 +92,9 @@ static int dispatch(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    /* What one record gives back the next one takes: memory of a run's working size stays with the process. */
+    mallopt(M_MMAP_THRESHOLD, 4 << 20);
+    mallopt(M_TRIM_THRESHOLD, 64 << 20);
     lm_registry_builtin(lm_builtin_operators);
     int status = dispatch(argc, argv);
     /* A result that did not reach the disk or the pipe is no result. */
