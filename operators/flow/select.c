@@ -15,9 +15,8 @@ typedef struct {
 
 static const lm_param params[] = {
     LM_TEXTS(selection, tensors, NULL,
-             .doc =
-                 "tensors to keep, by name or pattern (\"psf*\"); by default all. A name without * that a "
-                 "record does not have makes a dead letter"),
+             .doc = "tensors to keep, by name or pattern (\"psf*\"); by default all. A name without * that a "
+                    "record does not have makes a dead letter"),
     LM_TEXTS(selection, attrs, NULL,
              .doc = "attributes to keep, by name or pattern (\"MAG*\"); by default all. A name without * "
                     "that a record does not have makes a dead letter"),

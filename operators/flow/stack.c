@@ -19,9 +19,8 @@ static const lm_param params[] = {
              .doc = "tensors to stack; by default those of the first record. All records must have them, in "
                     "one shape and type"),
     LM_TEXTS(stack, attrs, NULL,
-             .doc =
-                 "numeric attributes that become tensors of one axis, with a value a record: {attrs: [MAG]} "
-                 "makes the tensor MAG. An undefined one is NaN"),
+             .doc = "numeric attributes that become tensors of one axis, with a value a record: {attrs: [MAG]} "
+                    "makes the tensor MAG. An undefined one is NaN"),
     LM_TEXT(stack, id, NULL, .doc = "id of the result; by default that of the window"),
     LM_BOOL(stack, ids, true, .doc = "whether to keep the records' ids, one a line, in the attribute `ids`"),
     {0}};
@@ -196,9 +195,8 @@ const lm_operator lm_op_stack = {
     .name = "stack",
     .version = 1,
     .summary = "Make one record of many, their tensors along a new first axis",
-    .doc =
-        "Attributes that are equal in all records are kept. The result must fit into memory; its records are "
-        "read one at a time. Unstack is the way back.",
+    .doc = "Attributes that are equal in all records are kept. The result must fit into memory; its records are "
+           "read one at a time. Unstack is the way back.",
     .example = "{tensors: [image], attrs: [MAG, Z]}",
     .shape = LM_GATHER,
     .size = sizeof(stack),

@@ -18,10 +18,9 @@ static const lm_param params[] = {
             .schema = "{\"oneOf\": [{\"type\": \"integer\", \"minimum\": -8, \"maximum\": 7}, {\"type\": "
                       "\"object\", \"additionalProperties\": {\"type\": \"integer\", \"minimum\": -8, "
                       "\"maximum\": 7}}]}",
-            .doc =
-                "axis to take apart, the slowest being 0 and the fastest -1: a number for all tensors, or a "
-                "map {name: axis}, whose tensors must have the same length there; the others stay whole in "
-                "each record"),
+            .doc = "axis to take apart, the slowest being 0 and the fastest -1: a number for all tensors, or a "
+                   "map {name: axis}, whose tensors must have the same length there; the others stay whole in "
+                   "each record"),
     LM_TEXTS(unstack, attrs, NULL,
              .doc = "tensors of one axis, as long as the others, whose elements become attributes of the same name"),
     LM_TEXT(unstack, id, "{id}-{index}", .per_record = true,
@@ -196,9 +195,8 @@ const lm_operator lm_op_unstack = {
     .name = "unstack",
     .version = 1,
     .summary = "Make a record of each place along an axis of tensors",
-    .doc =
-        "An array of 1000 simulations becomes 1000 records: of draws with the shape [draws, simulations, "
-        "parameters], axis 1 gives each record its [draws, parameters]. Attributes are kept.",
+    .doc = "An array of 1000 simulations becomes 1000 records: of draws with the shape [draws, simulations, "
+           "parameters], axis 1 gives each record its [draws, parameters]. Attributes are kept.",
     .example = "{axis: {draws: 1, truth: 0, reference: 0}}",
     .shape = LM_GENERATOR,
     .size = sizeof(unstack),
