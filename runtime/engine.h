@@ -19,7 +19,7 @@
 #include <pthread.h>
 #include <uv.h>
 
-enum { MAX_DEPTH = 7, MAX_BATCH = 1024 };
+enum { MAX_DEPTH = 7, MAX_BATCH = 512 };
 
 /* Where a record stands in its stream: the item of the source, then the emission's index at each fan-out. */
 typedef struct order {

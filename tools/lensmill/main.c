@@ -1,5 +1,6 @@
 /* lensmill: the command line. */
 #include "operators/builtin.h"
+#include "runtime/cpu.h"
 #include "runtime/registry.h"
 #include "runtime/text.h"
 #include "tools/lensmill/options.h"
@@ -22,20 +23,21 @@
 static const struct {
     const char *name, *summary;
     int (*run)(int argc, char **argv);
+    bool computes; /* runs operators: worth a better BLAS */
 } commands[] = {
-    {"run", "run a graph", lm_cmd_run},
-    {"check", "say what is wrong with a graph, or that it is right", lm_cmd_check},
-    {"plan", "say what a run would do, and why", lm_cmd_plan},
-    {"show", "draw a graph: text, dot or svg", lm_cmd_show},
-    {"ops", "list the operators, or explain one", lm_cmd_ops},
-    {"schema", "print the JSON Schema of graph files, for editors", lm_cmd_schema},
-    {"store", "look into the store, export, verify, collect, merge", lm_cmd_store},
-    {"dead", "list what could not be processed, or try it again", lm_cmd_dead},
-    {"tap", "print the records that pass an edge", lm_cmd_tap},
-    {"test", "run a graph and compare what comes out", lm_cmd_test},
-    {"bench", "measure this machine", lm_cmd_bench},
-    {"worker", "take shards of a survey from a queue", lm_cmd_worker},
-    {"submit", "hand shards of a survey out", lm_cmd_submit},
+    {"run", "run a graph", lm_cmd_run, true},
+    {"check", "say what is wrong with a graph, or that it is right", lm_cmd_check, false},
+    {"plan", "say what a run would do, and why", lm_cmd_plan, false},
+    {"show", "draw a graph: text, dot or svg", lm_cmd_show, false},
+    {"ops", "list the operators, or explain one", lm_cmd_ops, false},
+    {"schema", "print the JSON Schema of graph files, for editors", lm_cmd_schema, false},
+    {"store", "look into the store, export, verify, collect, merge", lm_cmd_store, false},
+    {"dead", "list what could not be processed, or try it again", lm_cmd_dead, false},
+    {"tap", "print the records that pass an edge", lm_cmd_tap, true},
+    {"test", "run a graph and compare what comes out", lm_cmd_test, true},
+    {"bench", "measure this machine", lm_cmd_bench, true},
+    {"worker", "take shards of a survey from a queue", lm_cmd_worker, true},
+    {"submit", "hand shards of a survey out", lm_cmd_submit, false},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -63,7 +65,10 @@ static int unknown_command(const char *name)
 static int run_command(int argc, char **argv)
 {
     for (size_t i = 0; i < COMMANDS; i++)
-        if (commands[i].run && strcmp(commands[i].name, argv[0]) == 0) return commands[i].run(argc, argv);
+        if (commands[i].run && strcmp(commands[i].name, argv[0]) == 0) {
+            if (commands[i].computes) lm_cpu_choose_blas();
+            return commands[i].run(argc, argv);
+        }
     return unknown_command(argv[0]);
 }
 
