@@ -175,7 +175,7 @@ static lm_status make_edges(engine *e, const bool *needed, lm_error *err)
                 rt_node *source = &e->nodes[from->wires[w].from->index];
                 *made = (edge){.from = source, .to = to, .from_port = from->wires[w].port, .to_port = k};
                 /* Who waits for more than this one edge must never hold its producer up: that could be a circle. */
-                made->spill = wired > 1 || from->n_wires > 1 || to->is_gather || in->port->kind != LM_PORT_STREAM;
+                made->spill = wired > 1 || from->n_wires > 1 || made->from_port == LM_ERRORS_PORT || to->is_gather || in->port->kind != LM_PORT_STREAM;
                 if (from->n_wires == 1 && wired == 1 && in->port->kind == LM_PORT_MERGE) made->spill = false;
                 in->edges[in->n_edges++] = made;
                 source->spills |= made->spill && made->from_port != LM_ERRORS_PORT;
@@ -417,7 +417,7 @@ static void free_engine(engine *e)
 {
     for (size_t i = 0; i < e->n_edges; i++) {
         edge *at = &e->edges[i];
-        for (size_t k = 0; k < at->n; k++) item_unref(at->ring[(at->head + k) & (at->cap - 1)]);
+        for (size_t k = 0; k < at->n; k++) item_unref(at->ring[(at->head + k) & (at->cap - 1)].item);
         lm_free(at->ring);
     }
     for (size_t i = 0; e->nodes && i < e->n_nodes; i++) free_node(&e->nodes[i]);

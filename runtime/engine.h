@@ -48,7 +48,7 @@ typedef struct item {
     uint16_t output; /* HOME_ROW: which of the row's outputs */
     uint32_t index;  /* of a generator's emission */
     order order;
-    size_t bytes;    /* that its record holds in memory; set when the record is */
+    size_t bytes;          /* that its record holds in memory; set when the record is */
     uint64_t ticket;       /* of the write that holds it; 0: none, or long committed */
     lm_digest ident;       /* what downstream keys see: the artifact's digest, or that of (key, port, index) */
     lm_digest home;        /* key of the row that has it inside, or the artifact's own digest */
@@ -101,29 +101,35 @@ typedef enum outcome {
     STOPPED
 } outcome;
 
-typedef struct emission {
-    uint8_t port; /* LM_ERRORS_PORT: errors */
+/* An item on its way, with what the loop thread wants to know of it: so that it need not touch memory that a worker is
+ * writing to. */
+typedef struct parcel {
     item *item;
-} emission;
+    size_t bytes;
+    uint64_t ticket;
+    uint8_t port; /* of the node that made it; LM_ERRORS_PORT: errors */
+    uint8_t kind;
+} parcel;
 
 typedef struct call {
     members *in; /* n_inputs of the node */
-    order order;
     source_item *source;
-    const char *id;
-    char *window_id;           /* of a gather; owned */
-    uint64_t index, index_end; /* generator: emissions to make in this call */
+    const char *id; /* this and `order`: set by the worker where the input is a record */
+    lm_error *error;
+    unsigned first_out, n_out; /* in the batch's parcels */
     uint8_t outcome;
     bool cached, has_key, ended; /* ended: the generator has no more */
     bool wrote, was_dead, blocked;
-    uint32_t would_run; /* plan: steps that are not in the store */
     uint16_t merge_port;
-    unsigned attempts;
-    unsigned first_out, n_out; /* in the batch's emissions */
+    uint16_t attempts;
+    /* from here on only what is not a small step needs: not cleared, written before it is read */
     lm_digest key;
-    lm_error *error;
-    const char *failed_in;
     double seconds;
+    order order;
+    const char *failed_in;
+    char *window_id;           /* of a gather; owned */
+    uint64_t index, index_end; /* generator: emissions to make in this call */
+    uint32_t would_run;        /* plan: steps that are not in the store */
 } call;
 
 typedef struct batch {
@@ -132,8 +138,12 @@ typedef struct batch {
     rt_node *node;
     size_t bytes; /* of this allocation */
     unsigned n;
-    bool done, listing, queued;
-    emission *out;
+    bool done, listing;
+    bool plain;     /* each call gave one record on the only port: the loop thread need not look at them one by one */
+    bool last_part; /* of a generator's input */
+    uint32_t quota; /* emissions that it may make */
+    unsigned n_cached; /* of a plain batch */
+    parcel *out;
     size_t n_out, cap_out;
     double seconds;
     size_t made_bytes;
@@ -141,15 +151,13 @@ typedef struct batch {
     size_t n_files, cap_files;
     uint64_t n_written;
     lm_error failure; /* of the run itself: status != 0 */
-    bool last_part;   /* of a generator's input */
-    uint32_t quota;   /* emissions that it may make */
     call calls[];
 } batch;
 
 typedef struct edge {
     rt_node *from, *to;
     unsigned from_port, to_port;
-    item **ring;
+    parcel *ring;
     size_t head, n, cap;
     size_t bytes;      /* of records held here in memory */
     size_t spilled_to; /* of the n: so many from the head have been looked at for spilling */
@@ -339,6 +347,20 @@ lm_status answer_error_record(const lm_record *input, const char *id, const rt_n
 /* A stored record with absent tensors; LM_EINPUT: not there, or damaged. */
 lm_status answer_load(worker *w, const item *it, lm_record **ret, lm_error *err);
 lm_status answer_load_tensors(worker *w, lm_record **record, lm_error *err);
+
+/* edge.c */
+bool edge_push(engine *e, edge *to, const parcel *p); /* takes the item; false without memory */
+item *edge_head(const edge *from);                    /* borrowed; NULL: empty */
+item *edge_pop(engine *e, edge *from);                /* the caller owns it */
+void edge_spill(engine *e, edge *at); /* beyond its bound a spilling edge keeps only what leads to its records */
+bool push_to(rt_node *node, const parcel *p); /* takes the item, onto every edge of its port */
+size_t node_room(const rt_node *node); /* how many more records its edges can take, what is under way counted in */
+
+/* inlet.c: what a node may do next. READY: the call is filled in (or settled: outcome or error set); END: nothing will come */
+typedef enum ready { READY, WAIT, END } ready;
+ready next_stream(rt_node *node, call *c);
+ready next_source(rt_node *node, call *c);
+ready next_gather(rt_node *node, call *c);
 
 /* engine.c */
 lm_status node_open(rt_node *node, lm_error *err);

@@ -165,8 +165,11 @@ batch *batch_new(rt_node *node, unsigned n)
     b->node = node;
     members *in = (members *)(void *)(b->calls + n);
     item **slots = (item **)(void *)(in + ports);
-    memset(b->calls, 0, n * sizeof(call));
     for (unsigned i = 0; i < n; i++) {
+        memset(&b->calls[i], 0, offsetof(call, key));
+        b->calls[i].window_id = NULL;
+        b->calls[i].would_run = 0;
+        b->calls[i].seconds = 0;
         b->calls[i].in = node->n_inputs ? in + (size_t)i * node->n_inputs : NULL;
         for (unsigned k = 0; k < node->n_inputs; k++)
             b->calls[i].in[k] = (members){slots + (size_t)i * node->n_inputs + k, 0, 0};
@@ -205,6 +208,6 @@ bool batch_emit(batch *b, unsigned port, item *it)
         item_unref(it);
         return false;
     }
-    b->out[b->n_out++] = (emission){(uint8_t)port, it};
+    b->out[b->n_out++] = (parcel){it, it->bytes, it->ticket, (uint8_t)port, it->kind};
     return true;
 }

@@ -1,4 +1,4 @@
-/* The loop thread: edges, joins, windows, the order of everything, and what the workers do next.
+/* The loop thread: what the workers do next, and what becomes of what they did.
  *
  * sched_pass() walks the nodes from the last to the first, so that what is nearly done leaves memory first. For each it makes
  * batches of calls while inputs are there, the edges below have room, and a worker is free; and it releases the node's
@@ -12,501 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum {
-    BACKLOG_BYTES = 96 << 20, /* of the store's writer, beyond which nothing new is begun */
-};
+enum { BACKLOG_BYTES = 96 << 20 };         /* of the store's writer, beyond which nothing new is begun */
 static const double batch_target_s = 5e-4; /* work in one batch: long against a hand-over, short against a wait */
-
-/* ---- edges --------------------------------------------------------------------------------------------------------- */
-
-/* Takes the item; false without memory. */
-static bool edge_push(engine *e, edge *to, item *it)
-{
-    if (to->to->finished) { /* a join whose first port has ended needs no more partners */
-        to->to->report->unmatched += it->kind == ITEM_RECORD;
-        item_unref(it);
-        return true;
-    }
-    if (to->n == to->cap) {
-        size_t cap = to->cap ? 2 * to->cap : 16;
-        item **ring = lm_alloc(cap, sizeof *ring);
-        if (!ring) {
-            item_unref(it);
-            return false;
-        }
-        for (size_t i = 0; i < to->n; i++) ring[i] = to->ring[(to->head + i) & (to->cap - 1)];
-        lm_free(to->ring);
-        to->ring = ring;
-        to->head = 0;
-        to->cap = cap;
-    }
-    to->ring[(to->head + to->n++) & (to->cap - 1)] = it;
-    if (it->kind == ITEM_RECORD) {
-        to->bytes += it->bytes;
-        e->queue_bytes += it->bytes;
-        to->pushed++;
-    }
-    return true;
-}
-
-static item *edge_head(const edge *from)
-{
-    return from->n ? from->ring[from->head] : NULL;
-}
-
-/* The caller owns the item. */
-static item *edge_pop(engine *e, edge *from)
-{
-    item *it = from->ring[from->head];
-    from->head = (from->head + 1) & (from->cap - 1);
-    from->n--;
-    if (from->spilled_to) from->spilled_to--;
-    if (it->kind == ITEM_RECORD) {
-        from->bytes -= it->bytes;
-        e->queue_bytes -= it->bytes;
-        from->taken++;
-    }
-    return it;
-}
-
-/* Beyond its bound a spilling edge keeps only what leads to its records. */
-static void edge_spill(engine *e, edge *at)
-{
-    uint64_t committed = e->options.store ? lm_store_committed(e->options.store) : 0;
-    while (at->spilled_to < at->n && (at->bytes > e->options.edge_bytes || at->n > e->options.edge_records)) {
-        item **slot = &at->ring[(at->head + at->spilled_to) & (at->cap - 1)];
-        if ((*slot)->record) {
-            if (!item_is_safe(*slot, committed)) {
-                if ((*slot)->home_kind != HOME_NONE) return; /* not on disk yet: look again after the next commit */
-            } else {
-                item *stub = item_stub(*slot);
-                if (!stub) return;
-                size_t bytes = (*slot)->bytes;
-                at->bytes -= bytes;
-                e->queue_bytes -= bytes;
-                item_unref(*slot);
-                *slot = stub;
-            }
-        }
-        at->spilled_to++;
-    }
-}
-
-/* How many more records the edges of a node can take, what is under way counted in. */
-static size_t node_room(const rt_node *node)
-{
-    const engine *e = node->engine;
-    size_t room = SIZE_MAX;
-    for (size_t i = 0; i < node->n_outs; i++) {
-        const edge *out = node->outs[i];
-        if (out->spill || out->from_port == LM_ERRORS_PORT) continue;
-        size_t used = out->n + node->in_flight;
-        if (out->bytes >= e->options.edge_bytes || used >= e->options.edge_records) return 0;
-        size_t left = e->options.edge_records - used;
-        double bytes_left = (double)e->options.edge_bytes - (double)out->bytes - node->in_flight * node->out_bytes;
-        if (node->out_bytes > 0) {
-            if (bytes_left <= 0) return node->in_flight ? 0 : 1;
-            double by_bytes = bytes_left / node->out_bytes;
-            if (by_bytes < (double)left) left = by_bytes < 1 ? 1 : (size_t)by_bytes;
-        }
-        if (left < room) room = left;
-    }
-    return room;
-}
-
-/* Takes the item onto every edge of a port. */
-static bool push_to(rt_node *node, unsigned port, item *it)
-{
-    engine *e = node->engine;
-    for (size_t i = 0; i < node->n_outs && it; i++) {
-        if (node->outs[i]->from_port != port) continue;
-        size_t next = i + 1;
-        while (next < node->n_outs && node->outs[next]->from_port != port) next++;
-        item *pushed = next < node->n_outs ? item_ref(it) : lm_take(it); /* the last edge takes the reference itself */
-        if (!edge_push(e, node->outs[i], pushed)) {
-            LM_NOMEM(&e->failure);
-            item_unref(it);
-            return false;
-        }
-        if (node->outs[i]->spill) edge_spill(e, node->outs[i]);
-    }
-    item_unref(it);
-    return true;
-}
-
-/* ---- what a node may do next ---------------------------------------------------------------------------------------- */
-
-typedef enum ready { READY, WAIT, END } ready;
-
-static bool inlet_ended(const inlet *in)
-{
-    for (size_t i = 0; i < in->n_edges; i++)
-        if (!in->edges[i]->ended || in->edges[i]->n) return false;
-    return true;
-}
-
-/* The edge that a merge port reads next; NULL: it must wait (or all have ended). */
-static edge *merge_pick(inlet *in)
-{
-    if (in->n_edges == 1) return in->edges[0]->n ? in->edges[0] : NULL;
-    if (!in->ordered_merge) {
-        while (in->merge_at < in->n_edges && in->edges[in->merge_at]->ended && !in->edges[in->merge_at]->n)
-            in->merge_at++;
-        return in->merge_at < in->n_edges && in->edges[in->merge_at]->n ? in->edges[in->merge_at] : NULL;
-    }
-    edge *first = NULL;
-    for (size_t i = 0; i < in->n_edges; i++) {
-        edge *at = in->edges[i];
-        if (!at->n) {
-            if (!at->ended) return NULL;
-            continue;
-        }
-        if (!first || order_compare(&edge_head(at)->order, &edge_head(first)->order) < 0) first = at;
-    }
-    return first;
-}
-
-/* A tombstone of one branch is no news where another branch of the same stream has the record. */
-static bool is_superseded(const inlet *in, const edge *from)
-{
-    const item *tombstone = edge_head(from);
-    for (size_t i = 0; i < in->n_edges; i++) {
-        const item *other = edge_head(in->edges[i]);
-        if (in->edges[i] != from && other && order_within(&other->order, &tombstone->order) &&
-            (other->kind != ITEM_EMPTY || tombstone->kind == ITEM_EMPTY))
-            return true;
-    }
-    return false;
-}
-
-static void settle_call(call *c, outcome how, const char *failed_in)
-{
-    c->outcome = (uint8_t)how;
-    c->failed_in = failed_in;
-}
-
-/* The value by which records of a port are joined or looked up. Returns NULL, with a reason, if it has none. */
-static const char *join_key(rt_node *node, const item *it, char buffer[64], lm_error *err)
-{
-    engine *e = node->engine;
-    if (strcmp(node->def->join_on, "id") == 0) return item_id(it);
-    LM_OWN(lm_record) loaded = NULL;
-    const lm_record *record = it->record;
-    if (!record && e->options.store) {
-        worker w = {.engine = e};
-        lm_arena_init(&w.arena);
-        lm_status status = worker_see(&w, it->ticket ? it->ticket : UINT64_MAX, err);
-        if (!status) status = worker_materialise(&w, (item *)(uintptr_t)it, false, 0, &loaded, err);
-        worker_done(&w);
-        if (status) return NULL;
-        record = loaded;
-    }
-    lm_value value = record ? lm_record_value(record, node->def->join_on) : lm_null();
-    if (value.kind == LM_KIND_NULL) {
-        LM_FAIL(err, LM_EINPUT, "record \"%s\" has no attribute \"%s\" to be joined on", item_id(it),
-                node->def->join_on);
-        return NULL;
-    }
-    char text[64];
-    const char *as_text = lm_value_text(value, text);
-    snprintf(buffer, 64, "%.63s", as_text);
-    return buffer;
-}
-
-static void call_dead(call *c, const rt_node *node, lm_status status, const char *text)
-{
-    c->error = lm_alloc(1, sizeof *c->error);
-    if (c->error) lm_fail(c->error, status, NULL, "%s", text);
-    c->failed_in = node->def->name;
-}
-
-/* An input that is part of no step: a dead letter of its own. */
-static void lone_dead(rt_node *node, const char *text)
-{
-    engine *e = node->engine;
-    node->report->in++;
-    node->report->dead++;
-    e->dead++;
-    lm_log(LM_LOG_ERROR, "dead", "node \"%s\": %s", node->def->name, text);
-    if (!e->report->first_dead) e->report->first_dead = lm_strdup(text);
-}
-
-/* Puts a record of a lookup or join port into the port's table. */
-static void table_add(rt_node *node, inlet *in, item *it)
-{
-    engine *e = node->engine;
-    char buffer[64], text[512];
-    lm_error err = {0};
-    bool by_id = strcmp(node->def->join_on, "id") == 0, record = it->kind == ITEM_RECORD;
-    if (!by_id && (it->kind == ITEM_EMPTY || it->kind == ITEM_FAILED)) {
-        item_unref(it); /* a tombstone has no attributes: its partners stay unmatched */
-        return;
-    }
-    const char *key = record ? join_key(node, it, buffer, &err) : item_id(it);
-    if (!key) {
-        lone_dead(node, err.text);
-        item_unref(it);
-        return;
-    }
-    if (record && lm_map_has(&in->seen, key)) {
-        snprintf(text, sizeof text, "a second record with %s \"%s\" on port \"%s\"", node->def->join_on, key,
-                 in->port->name);
-        lone_dead(node, text);
-        item_unref(it);
-        return;
-    }
-    void *old = NULL;
-    if ((record && !lm_map_put(&in->seen, key, in, NULL)) || !lm_map_put(&in->table, key, it, &old)) {
-        item_unref(it);
-        LM_NOMEM(&e->failure);
-        return;
-    }
-    item_unref(old);
-}
-
-/* Reads a lookup port, or the port of a partner until the record with `key` has come. A table that grows past an edge's
- * bound holds records only by what leads to them in the store. */
-static void table_read(rt_node *node, inlet *in, const char *key)
-{
-    engine *e = node->engine;
-    uint64_t committed = e->options.store ? lm_store_committed(e->options.store) : 0;
-    edge *from = in->edges[0];
-    while (from->n && !(key && lm_map_has(&in->table, key)) && !e->failure.status) {
-        item *head = edge_head(from);
-        if (in->table.n >= e->options.edge_records && head->record && e->options.store) {
-            if (head->home_kind != HOME_NONE && head->ticket > committed) return; /* after the next commit */
-            item *stub = item_is_safe(head, committed) ? item_stub(head) : NULL;
-            if (stub) {
-                item_unref(edge_pop(e, from));
-                table_add(node, in, stub);
-                continue;
-            }
-        }
-        table_add(node, in, edge_pop(e, from));
-    }
-}
-
-static void broadcast_read(rt_node *node, inlet *in)
-{
-    engine *e = node->engine;
-    while (in->edges[0]->n) {
-        item *it = edge_pop(e, in->edges[0]);
-        bool better = it->kind != ITEM_EMPTY && (!in->broadcast || in->broadcast->kind == ITEM_FAILED);
-        if (better) {
-            item_unref(in->broadcast);
-            in->broadcast = it;
-            continue;
-        }
-        if (it->kind == ITEM_RECORD || it->kind == ITEM_UNKNOWN) {
-            char text[512];
-            snprintf(text, sizeof text,
-                     "a second record (\"%s\") came to port \"%s\", which serves one record to every step", item_id(it),
-                     in->port->name);
-            lone_dead(node, text);
-        }
-        item_unref(it);
-    }
-}
-
-/* The partners of the head of the primary port. */
-static ready find_partners(rt_node *node, const item *head, call *c)
-{
-    engine *e = node->engine;
-    char buffer[64];
-    lm_error err = {0};
-    bool keyed = false;
-    for (unsigned i = 0; i < node->n_inputs; i++)
-        keyed |= i != node->primary &&
-                 (node->inputs[i].port->kind == LM_PORT_STREAM || node->inputs[i].port->kind == LM_PORT_LOOKUP) &&
-                 node->inputs[i].n_edges;
-    const char *key = keyed ? join_key(node, head, buffer, &err) : NULL;
-    if (keyed && !key) {
-        call_dead(c, node, LM_EINPUT, err.text);
-        return READY;
-    }
-    bool joins = false;
-    for (unsigned i = 0; i < node->n_inputs; i++)
-        joins |= i != node->primary && node->inputs[i].port->kind == LM_PORT_STREAM && node->inputs[i].n_edges;
-    if (joins && lm_map_has(&node->inputs[node->primary].seen, key)) {
-        char text[512];
-        snprintf(text, sizeof text, "a second record with %s \"%s\" on port \"%s\"", node->def->join_on, key,
-                 node->inputs[node->primary].port->name);
-        call_dead(c, node, LM_EINPUT, text);
-        return READY;
-    }
-    for (unsigned i = 0; i < node->n_inputs; i++) {
-        inlet *in = &node->inputs[i];
-        if (i == node->primary || !in->n_edges) continue;
-        if (in->port->kind == LM_PORT_BROADCAST) broadcast_read(node, in);
-        else table_read(node, in, in->port->kind == LM_PORT_STREAM ? key : NULL);
-        bool ended = inlet_ended(in);
-        item *partner = in->port->kind == LM_PORT_BROADCAST ? in->broadcast : lm_map_get(&in->table, key);
-        char text[LM_ERROR_TEXT];
-        if (!partner) {
-            if (!ended) {
-                if (node->def->within_s <= 0 || in->port->kind != LM_PORT_STREAM) return WAIT;
-                if (!(node->head_since_s > 0)) node->head_since_s = lm_now_s();
-                if (lm_now_s() - node->head_since_s < node->def->within_s) return WAIT;
-            }
-            if (in->port->kind == LM_PORT_STREAM) {
-                settle_call(c, UNMATCHED, NULL);
-                return READY;
-            }
-            if (in->port->kind == LM_PORT_BROADCAST)
-                snprintf(text, sizeof text, "no record came to port \"%s\", which serves one to every step",
-                         in->port->name);
-            else
-                snprintf(text, sizeof text, "no record with %s \"%s\" on port \"%s\"", node->def->join_on, key,
-                         in->port->name);
-            call_dead(c, node, LM_EINPUT, text);
-            return READY;
-        }
-        if (partner->kind == ITEM_FAILED) {
-            snprintf(text, sizeof text, "its partner on port \"%s\" (record \"%s\") failed in node \"%s\"",
-                     in->port->name, item_id(partner), partner->failed_in ? partner->failed_in : "?");
-            call_dead(c, node, LM_EINPUT, text);
-            c->blocked = true;
-            return READY;
-        }
-        if (partner->kind == ITEM_EMPTY) {
-            settle_call(c, UNMATCHED, NULL);
-            return READY;
-        }
-    }
-    /* All are there: take them. */
-    for (unsigned i = 0; i < node->n_inputs; i++) {
-        inlet *in = &node->inputs[i];
-        if (i == node->primary || !in->n_edges) continue;
-        item *partner = in->port->kind == LM_PORT_BROADCAST ? item_ref(in->broadcast)
-                        : in->port->kind == LM_PORT_LOOKUP  ? item_ref(lm_map_get(&in->table, key))
-                                                            : lm_map_remove(&in->table, key);
-        c->in[i].items[0] = partner;
-        c->in[i].n = 1;
-    }
-    if (joins && !lm_map_put(&node->inputs[node->primary].seen, key, node, NULL)) LM_NOMEM(&e->failure);
-    node->head_since_s = 0;
-    return READY;
-}
-
-/* A stream node: the head of its first port and the partners of it. */
-static ready next_stream(rt_node *node, call *c)
-{
-    engine *e = node->engine;
-    inlet *in = &node->inputs[node->primary];
-    edge *from;
-    for (;;) {
-        from = merge_pick(in);
-        if (!from) return inlet_ended(in) ? END : WAIT;
-        const item *head = edge_head(from);
-        if ((head->kind == ITEM_EMPTY || head->kind == ITEM_FAILED) && in->n_edges > 1 && is_superseded(in, from)) {
-            item_unref(edge_pop(e, from));
-            continue;
-        }
-        break;
-    }
-    item *head = edge_head(from);
-    if (head->kind == ITEM_RECORD) {
-        if (node->is_sink && e->options.store && !e->plan && head->ticket > lm_store_committed(e->options.store))
-            return WAIT;
-        if (node->n_inputs > 1) {
-            ready state = find_partners(node, head, c);
-            if (state != READY) return state;
-        }
-    }
-    c->order = head->order;
-    for (size_t w = 0; w < in->n_edges; w++)
-        if (in->edges[w] == from) c->merge_port = (uint16_t)w;
-    c->in[node->primary].items[0] = edge_pop(e, from);
-    c->in[node->primary].n = 1;
-    c->id = item_id(head);
-    if (head->kind == ITEM_EMPTY) settle_call(c, PASS_EMPTY, NULL);
-    else if (head->kind == ITEM_FAILED) settle_call(c, PASS_FAILED, head->failed_in);
-    return READY;
-}
-
-static ready next_source(rt_node *node, call *c)
-{
-    const engine *e = node->engine;
-    bool limited = e->options.limit && node->next_item >= e->options.limit;
-    if (!node->listed || node->busy_listing) return WAIT;
-    if (limited || node->next_item == node->n_items) {
-        bool endless = node->def->endless && !limited && !e->plan && !node->stop_source;
-        return endless ? WAIT : END;
-    }
-    source_item *s = node->items[node->next_item++];
-    c->source = s;
-    c->id = s->id;
-    c->order = (order){.depth = 1, .at = {(uint32_t)s->number}};
-    return READY;
-}
-
-/* Takes up to `most` records off a gather port into a call, with the tombstones between them. */
-static bool gather_take(rt_node *node, const inlet *in, size_t most, members *ret)
-{
-    engine *e = node->engine;
-    size_t records = 0, n = 0;
-    for (size_t w = 0; w < in->n_edges; w++) records += in->edges[w]->n;
-    if (most > records) most = records;
-    if (most && !(ret->items = lm_alloc(most, sizeof *ret->items))) {
-        LM_NOMEM(&e->failure);
-        return false;
-    }
-    for (size_t w = 0; w < in->n_edges; w++)
-        while (in->edges[w]->n && n < most) {
-            item *it = edge_pop(e, in->edges[w]);
-            ret->missing += it->kind == ITEM_FAILED;
-            if (it->kind == ITEM_RECORD || it->kind == ITEM_UNKNOWN) ret->items[n++] = it;
-            else item_unref(it);
-        }
-    ret->n = n;
-    if (!n && most) ret->items = lm_free(ret->items);
-    return true;
-}
-
-/* A gather's window: all of it at once, when it is complete. */
-static ready next_gather(rt_node *node, call *c)
-{
-    engine *e = node->engine;
-    const lm_node *def = node->def;
-    bool ended = true;
-    uint64_t records = 0, newest = 0;
-    if (node->fired) return END;
-    for (unsigned i = 0; i < node->n_inputs; i++)
-        for (size_t w = 0; w < node->inputs[i].n_edges; w++) {
-            const edge *from = node->inputs[i].edges[w];
-            ended &= from->ended;
-            records += from->pushed - from->taken;
-            if (e->plan) records += from->n; /* what is not known yet */
-        }
-    bool full = def->window_count && records >= def->window_count;
-    if (records && !(node->window_opened_s > 0)) node->window_opened_s = lm_now_s();
-    bool late = def->window_wait_s > 0 && records && lm_now_s() - node->window_opened_s >= def->window_wait_s;
-    if (!ended && !full && !late) return WAIT;
-    if (ended && !records && node->window > 0) return END;
-    if (node->is_sink && e->options.store && !e->plan) {
-        for (unsigned i = 0; i < node->n_inputs; i++)
-            for (size_t w = 0; w < node->inputs[i].n_edges; w++) {
-                const edge *from = node->inputs[i].edges[w];
-                for (size_t k = 0; k < from->n; k++) {
-                    uint64_t ticket = from->ring[(from->head + k) & (from->cap - 1)]->ticket;
-                    if (ticket > newest) newest = ticket;
-                }
-            }
-        if (newest > lm_store_committed(e->options.store)) return WAIT;
-    }
-    for (unsigned i = 0; i < node->n_inputs; i++)
-        if (!gather_take(node, &node->inputs[i], full ? def->window_count : SIZE_MAX, &c->in[i])) return WAIT;
-    lm_text name;
-    lm_text_init(&name);
-    if (def->window_all) lm_text_add(&name, "all");
-    else lm_text_format(&name, "window-%04llu", (unsigned long long)node->window);
-    c->window_id = lm_text_take(&name);
-    c->id = c->window_id ? c->window_id : "";
-    c->order = (order){.depth = 1, .at = {(uint32_t)node->window++}};
-    node->window_opened_s = 0;
-    node->fired = def->window_all;
-    return READY;
-}
 
 /* ---- batches ------------------------------------------------------------------------------------------------------- */
 
@@ -519,7 +26,6 @@ static void append_batch(rt_node *node, batch *b)
 
 static void give_task(engine *e, batch *b)
 {
-    b->queued = true;
     b->done = false;
     b->node->running++;
     pthread_mutex_lock(&e->lock);
@@ -598,6 +104,11 @@ static bool begin_generator(rt_node *node, size_t room)
             batch_free(b);
             if (state == END && !node->first) node->finished = true;
             return false;
+        }
+        if (c->outcome == PENDING && !c->error) {
+            const item *first = c->in[node->primary].items[0];
+            c->order = first->order;
+            c->id = item_id(first);
         }
         if (c->outcome == PENDING && !c->error && !generator_hold(node, c)) {
             generator_drop(node);
@@ -739,8 +250,8 @@ static bool emit_tombstone(rt_node *node, const call *c, unsigned port, item_kin
         LM_NOMEM(&node->engine->failure);
         return false;
     }
-    it->failed_in = c->failed_in;
-    return push_to(node, port, it);
+    it->failed_in = kind == ITEM_FAILED ? c->failed_in : NULL;
+    return push_to(node, &(parcel){.item = it, .port = (uint8_t)port, .kind = (uint8_t)kind});
 }
 
 static bool port_is_wired(const rt_node *node, unsigned port)
@@ -773,12 +284,14 @@ static void deliver(rt_node *node, batch *b, const call *c, bool any_before, boo
     uint32_t has = 0;
     if (c->outcome == STOPPED) return;
     for (unsigned i = 0; i < c->n_out; i++) {
-        emission *out = &b->out[c->first_out + i];
+        parcel *out = &b->out[c->first_out + i];
         if (out->port < 32) has |= 1u << out->port;
         if (out->port != LM_ERRORS_PORT) node->report->records++;
-        if (e->tap_node == node && e->tap_port == out->port && e->options.tap_fn && out->item->kind == ITEM_RECORD)
+        if (e->tap_node == node && e->tap_port == out->port && e->options.tap_fn && out->kind == ITEM_RECORD)
             show_tap(node, out->item);
-        if (!push_to(node, out->port, lm_take(out->item))) return;
+        parcel sent = *out;
+        out->item = NULL;
+        if (!push_to(node, &sent)) return;
     }
     if (!last) return;
     item_kind kind =
@@ -832,6 +345,21 @@ static void release_part(rt_node *node, batch *b)
     if (b->last_part) node->gen_any = node->gen_dead = false;
 }
 
+/* Every call gave one record: counted and sent in one go. */
+static void release_plain(rt_node *node, batch *b)
+{
+    lm_node_report *r = node->report;
+    r->in += b->n;
+    r->out += b->n;
+    r->records += b->n;
+    r->cached += b->n_cached;
+    for (size_t i = 0; i < b->n_out; i++) {
+        parcel sent = b->out[i];
+        b->out[i].item = NULL;
+        if (!push_to(node, &sent)) return;
+    }
+}
+
 /* Releases what is finished, oldest first. Returns true if there was any. */
 static bool release(rt_node *node)
 {
@@ -847,10 +375,12 @@ static bool release(rt_node *node)
         } else {
             node->in_flight -= b->n;
             node->report->seconds += b->seconds;
-            for (unsigned i = 0; i < b->n && !e->failure.status; i++) {
-                deliver(node, b, &b->calls[i], false, true);
-                count(node, &b->calls[i]);
-            }
+            if (b->plain && e->tap_node != node) release_plain(node, b);
+            else
+                for (unsigned i = 0; i < b->n && !e->failure.status; i++) {
+                    deliver(node, b, &b->calls[i], false, true);
+                    count(node, &b->calls[i]);
+                }
         }
         take_files(e, b);
         batch_free(b);
@@ -1088,8 +618,9 @@ static void trace_nodes(const engine *e)
         size_t waiting = 0;
         for (unsigned k = 0; k < node->n_inputs; k++)
             for (size_t w = 0; w < node->inputs[k].n_edges; w++) waiting += node->inputs[k].edges[w]->n;
-        lm_log(LM_LOG_TRACE, "sched", "node=%s waiting=%zu in_flight=%u running=%u in=%llu finished=%d", node->def->name, waiting,
-               node->in_flight, node->running, (unsigned long long)node->report->in, node->finished);
+        lm_log(LM_LOG_TRACE, "sched", "node=%s waiting=%zu in_flight=%u running=%u in=%llu finished=%d",
+               node->def->name, waiting, node->in_flight, node->running, (unsigned long long)node->report->in,
+               node->finished);
     }
 }
 

@@ -458,7 +458,7 @@ static bool find(work *k, call *c)
 static void run_micro_batch(work *k, call **calls, size_t n)
 {
     rt_node *node = k->b->node;
-    size_t first = k->w->used_jobs, ready = 0;
+    size_t first = k->w->used_jobs, n_ready = 0;
     job **jobs = lm_arena_alloc(&k->w->arena, n, sizeof *jobs);
     lm_step **steps = lm_arena_alloc(&k->w->arena, n, sizeof *steps);
     lm_status *statuses = lm_arena_alloc(&k->w->arena, n, sizeof *statuses);
@@ -476,16 +476,16 @@ static void run_micro_batch(work *k, call **calls, size_t n)
             continue;
         }
         set_deadline(node, &j->step);
-        jobs[ready] = j;
-        steps[ready++] = &j->step;
+        jobs[n_ready] = j;
+        steps[n_ready++] = &j->step;
     }
-    if (ready) {
+    if (n_ready) {
         double began = lm_now_s();
         guard_enter(k->w->slot, &node->recipe, node->def->name, jobs[0]->c->id, 0);
-        node->op->step_batch(node->self, steps, statuses, errs, ready);
+        node->op->step_batch(node->self, steps, statuses, errs, n_ready);
         guard_leave(k->w->slot);
-        double seconds = (lm_now_s() - began) / (double)ready;
-        for (size_t i = 0; i < ready; i++) {
+        double seconds = (lm_now_s() - began) / (double)n_ready;
+        for (size_t i = 0; i < n_ready; i++) {
             call *c = jobs[i]->c;
             c->seconds = seconds;
             c->first_out = (unsigned)k->b->n_out;
@@ -510,6 +510,11 @@ static void run_calls(work *k)
     for (unsigned i = 0; i < k->b->n && !k->b->failure.status; i++) {
         call *c = &k->b->calls[i];
         if (c->outcome != PENDING) continue;
+        if (!c->id) { /* a record on the first port */
+            const item *first = c->in[node->primary].items[0];
+            c->id = item_id(first);
+            c->order = first->order;
+        }
         if (atomic_load_explicit(&e->cancelled, memory_order_relaxed) && !k->depth) {
             c->outcome = STOPPED;
             continue;
@@ -526,15 +531,19 @@ static void run_calls(work *k)
     }
     if (n) run_micro_batch(k, waiting, n);
     /* The inputs of what is done are let go of here, by the thread that made most of them: its allocator has them at hand. */
-    bool plain = node->n_outputs <= 1 && !wants_errors(node) && !k->depth;
+    bool plain = node->n_outputs <= 1 && !wants_errors(node) && !k->depth,
+         single = node->n_outputs == 1 && !node->is_generator;
     for (unsigned i = 0; i < k->b->n; i++) {
         call *c = &k->b->calls[i];
         if (c->error && c->outcome != PENDING) explain(k, c, c->error);
+        single &= c->outcome == OUTPUT && c->n_out == 1 && !c->attempts;
+        k->b->n_cached += c->cached;
         if (!plain || c->outcome != OUTPUT || node->is_generator || node->is_gather || node->is_source) continue;
         for (unsigned p = 0; p < node->n_inputs; p++)
             while (c->in[p].n) item_unref(c->in[p].items[--c->in[p].n]);
         c->id = "";
     }
+    k->b->plain = plain && single;
 }
 
 /* ---- sources ------------------------------------------------------------------------------------------------------- */
@@ -695,8 +704,8 @@ void worker_run(worker *w, batch *b)
         }
         for (unsigned i = 0; i < b->n; i++)
             for (unsigned o = 0; b->calls[i].wrote && o < b->calls[i].n_out; o++) {
-                item *it = b->out[b->calls[i].first_out + o].item;
-                if (it->home_kind != HOME_NONE && it->record) it->ticket = ticket;
+                parcel *out = &b->out[b->calls[i].first_out + o];
+                if (out->item->home_kind != HOME_NONE && out->item->record) out->ticket = out->item->ticket = ticket;
             }
     }
     b->seconds = lm_now_s() - began;
