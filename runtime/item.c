@@ -157,7 +157,7 @@ char *order_text(char buffer[128], const order *o)
 batch *batch_new(rt_node *node, unsigned n)
 {
     size_t ports = (size_t)n * node->n_inputs;
-    size_t bytes = sizeof(batch) + n * sizeof(call) + ports * (sizeof(members) + sizeof(item *));
+    size_t bytes = sizeof(batch) + n * (sizeof(call) + sizeof(parcel)) + ports * (sizeof(members) + sizeof(item *));
     batch *b = lm_alloc_raw(bytes);
     if (!b) return NULL;
     memset(b, 0, sizeof *b);
@@ -165,6 +165,8 @@ batch *batch_new(rt_node *node, unsigned n)
     b->node = node;
     members *in = (members *)(void *)(b->calls + n);
     item **slots = (item **)(void *)(in + ports);
+    b->out = (parcel *)(void *)(slots + ports); /* room for one each; more: an array of its own */
+    b->cap_out = n;
     for (unsigned i = 0; i < n; i++) {
         memset(&b->calls[i], 0, offsetof(call, key));
         b->calls[i].window_id = NULL;
@@ -177,11 +179,11 @@ batch *batch_new(rt_node *node, unsigned n)
     return b;
 }
 
-/* Does a port's array lie in the batch itself? A gather's window has an array of its own. */
-static bool is_inside(const batch *b, const members *in)
+/* Does an array lie in the batch itself? A gather's window, or more outputs than calls, have one of their own. */
+static bool is_inside(const batch *b, const void *array)
 {
-    const char *start = (const char *)b, *items = (const char *)in->items;
-    return items >= start && items < start + b->bytes;
+    const char *start = (const char *)b, *at = array;
+    return at >= start && at < start + b->bytes;
 }
 
 void batch_free(batch *b)
@@ -190,7 +192,7 @@ void batch_free(batch *b)
         call *c = &b->calls[i];
         for (unsigned k = 0; c->in && k < b->node->n_inputs; k++) {
             for (size_t j = 0; j < c->in[k].n; j++) item_unref(c->in[k].items[j]);
-            if (!is_inside(b, &c->in[k])) lm_free(c->in[k].items);
+            if (!is_inside(b, c->in[k].items)) lm_free(c->in[k].items);
         }
         lm_free(c->error);
         lm_free(c->window_id);
@@ -198,13 +200,23 @@ void batch_free(batch *b)
     for (size_t i = 0; i < b->n_out; i++) item_unref(b->out[i].item);
     for (size_t i = 0; i < b->n_files; i++) lm_free(b->files[i]);
     lm_free(b->files);
-    lm_free(b->out);
+    if (!is_inside(b, b->out)) lm_free(b->out);
     lm_free(b);
 }
 
 bool batch_emit(batch *b, unsigned port, item *it)
 {
-    if (!it || !lm_grow(&b->out, b->n_out, &b->cap_out, sizeof *b->out)) {
+    if (it && b->n_out == b->cap_out) {
+        size_t cap = 2 * b->cap_out + 8;
+        parcel *grown = lm_alloc_raw(cap * sizeof *grown);
+        if (grown) {
+            memcpy(grown, b->out, b->n_out * sizeof *grown);
+            if (!is_inside(b, b->out)) lm_free(b->out);
+            b->out = grown;
+            b->cap_out = cap;
+        }
+    }
+    if (!it || b->n_out == b->cap_out) {
         item_unref(it);
         return false;
     }

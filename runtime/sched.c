@@ -12,7 +12,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BACKLOG_BYTES = 96 << 20 };         /* of the store's writer, beyond which nothing new is begun */
+enum {
+    BACKLOG_BYTES = 96 << 20, /* of the store's writer, beyond which nothing new is begun */
+    TASKS_AHEAD = 4,          /* batches waiting or under way a worker, so that it need not sleep */
+};
 static const double batch_target_s = 5e-4; /* work in one batch: long against a hand-over, short against a wait */
 
 /* ---- batches ------------------------------------------------------------------------------------------------------- */
@@ -42,7 +45,7 @@ static bool may_begin(const rt_node *node)
 {
     const engine *e = node->engine;
     if (e->stopping || e->failure.status) return false;
-    if (e->n_tasks >= 2 * e->n_workers) return false;
+    if (e->n_tasks >= TASKS_AHEAD * e->n_workers) return false;
     unsigned most = node->def->workers ? node->def->workers : e->n_workers;
     if (node->op->flags & LM_SPANS) most = 1;
     return node->running < most + (node->def->workers ? 0 : 1);
