@@ -1,4 +1,5 @@
-/* PNG: pixels to the bytes of a file. The bytes depend on the pixels alone: no date, no version of a library. */
+/* PNG: pixels to the bytes of a file. The bytes depend on the pixels and on the versions of libpng and zlib alone: no date,
+ * no name. */
 #ifndef LM_PLOT_PNG_H
 #define LM_PLOT_PNG_H
 
