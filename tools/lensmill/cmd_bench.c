@@ -7,10 +7,13 @@
 #include "tools/lensmill/running.h"
 
 #include <ftw.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static int64_t records, repeat = 3, workers = 1;
@@ -149,6 +152,35 @@ static int run_replay(const bench_case *c, const char *place)
     printf("case=%s records=%lld nodes=%u workers=%lld seconds=%.4f\n", c->name, (long long)n, c->nodes,
            (long long)workers, best);
     return 0;
+}
+
+/* Watches the memory of this process from a thread of its own. */
+typedef struct watch {
+    pthread_t thread;
+    atomic_bool stop;
+    double peak, early, late; /* early, late: mean of the first and of the second half of the samples */
+    double *samples;
+    size_t n, cap;
+} watch;
+
+static void *watch_memory(void *arg)
+{
+    watch *w = arg;
+    while (!atomic_load(&w->stop)) {
+        if (!lm_grow(&w->samples, w->n, &w->cap, sizeof *w->samples)) break;
+        w->samples[w->n++] = anonymous_bytes();
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    }
+    for (size_t i = 0; i < w->n; i++) {
+        if (w->samples[i] > w->peak) w->peak = w->samples[i];
+        *(i < w->n / 2 ? &w->early : &w->late) += w->samples[i];
+    }
+    if (w->n > 1) {
+        w->early /= (double)(w->n / 2);
+        w->late /= (double)(w->n - w->n / 2);
+    }
+    lm_free(w->samples);
+    return NULL;
 }
 
 static int run_memory(const bench_case *c, const char *place)
