@@ -188,13 +188,18 @@ static int run_memory(const bench_case *c, const char *place)
     int64_t n = records ? records : c->records;
     LM_OWN(lm_store) store = c->stored ? open_store(place, true) : NULL;
     lm_run_report report;
-    double before = anonymous_bytes(), began = lm_now_s();
+    watch w = {.n = 0};
+    if (pthread_create(&w.thread, NULL, watch_memory, &w)) return LM_EXIT_FAILED;
+    double began = lm_now_s();
     int status = run_once(c, place, store, &report);
     double took = lm_now_s() - began;
-    printf("case=%s records=%lld nodes=%u seconds=%.2f GB=%.2f anonymous_MB_before=%.0f anonymous_MB_after=%.0f "
-           "queue_peak_MB=%.0f\n",
-           c->name, (long long)n, c->nodes, took, c->bytes * (double)n * 1e-9, before * 1e-6, anonymous_bytes() * 1e-6,
-           (double)report.peak_queue_bytes * 1e-6);
+    atomic_store(&w.stop, true);
+    pthread_join(w.thread, NULL);
+    printf("case=%s records=%lld nodes=%u workers=%lld seconds=%.2f GB=%.2f anonymous_MB_peak=%.0f first_half=%.0f "
+           "second_half=%.0f "
+           "queue_MB_peak=%.0f\n",
+           c->name, (long long)n, c->nodes, (long long)workers, took, c->bytes * (double)n * 1e-9, w.peak * 1e-6,
+           w.early * 1e-6, w.late * 1e-6, (double)report.peak_queue_bytes * 1e-6);
     lm_run_report_done(&report);
     return status;
 }
