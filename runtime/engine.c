@@ -197,6 +197,7 @@ static void decide_storage(engine *e, const bool *needed)
     for (size_t i = e->n_nodes; i-- > 0;) {
         if (!needed[i]) continue;
         rt_node *node = &e->nodes[i];
+        if (!e->options.store) node->spills = false; /* there is nowhere to spill to */
         bool keep = store && !node->is_sink && (node->def->cache || node->spills);
         bool below_key = false, below_stored = false;
         for (size_t k = 0; k < node->n_outs; k++) {
