@@ -171,6 +171,8 @@ typedef struct inlet {
     size_t n_edges;
     bool ordered_merge;
     size_t merge_at; /* port order: the wire that is read now */
+    order last;      /* of a merge: where the item stood that was taken last */
+    uint8_t last_kind;
     /* broadcast */
     item *broadcast;
     /* lookup and join: key -> item */
@@ -297,6 +299,8 @@ int order_compare(const order *a, const order *b);
 bool order_within(const order *inner, const order *outer); /* equal, or a child of it */
 char *order_text(char buffer[128], const order *o);
 order order_child(const order *parent, uint64_t index);
+/* Where a call's results stand: where its first input stands. A merge of separate sources puts the wire's number before. */
+order order_of_input(const rt_node *node, const call *c);
 
 /* A batch in the making of its answers, by one worker. */
 typedef struct work {

@@ -34,10 +34,14 @@ static edge *merge_pick(inlet *in)
     return first;
 }
 
-/* A tombstone of one branch is no news where another branch of the same stream has the record. */
+/* A tombstone of one branch is no news where another branch of the same stream has the record, or had it before. */
 static bool is_superseded(const inlet *in, const edge *from)
 {
     const item *tombstone = edge_head(from);
+    if (!in->ordered_merge) return false; /* separate sources: equal order paths are a coincidence */
+    if (in->last.depth && order_within(&in->last, &tombstone->order) &&
+        (in->last_kind != ITEM_EMPTY || tombstone->kind == ITEM_EMPTY))
+        return true;
     for (size_t i = 0; i < in->n_edges; i++) {
         const item *other = edge_head(in->edges[i]);
         if (in->edges[i] != from && other && order_within(&other->order, &tombstone->order) &&
@@ -75,9 +79,14 @@ static const char *join_key(rt_node *node, const item *it, char buffer[64], lm_e
                 node->def->join_on);
         return NULL;
     }
-    char text[64];
+    char text[64], hex[65];
     const char *as_text = lm_value_text(value, text);
-    snprintf(buffer, 64, "%.63s", as_text);
+    if (strlen(as_text) < 64) {
+        snprintf(buffer, 64, "%s", as_text);
+    } else { /* its beginning, for people, and what tells it from others that begin so */
+        lm_digest digest = lm_digest_of(as_text, strlen(as_text));
+        snprintf(buffer, 64, "%.20s... (%.32s)", as_text, lm_digest_text(hex, &digest));
+    }
     return buffer;
 }
 
@@ -85,6 +94,7 @@ static void call_dead(call *c, const rt_node *node, lm_status status, const char
 {
     c->error = lm_alloc(1, sizeof *c->error);
     if (c->error) lm_fail(c->error, status, NULL, "%s", text);
+    else LM_NOMEM(&node->engine->failure); /* without its error it would look like a call that has its inputs */
     c->failed_in = node->def->name;
 }
 
@@ -99,7 +109,8 @@ static void lone_dead(rt_node *node, const char *text)
     if (!e->report->first_dead) e->report->first_dead = lm_strdup(text);
 }
 
-/* Puts a record of a lookup or join port into the port's table. */
+/* Puts a record of a lookup or join port into the port's table. The first item with a key decides what its partner meets,
+ * whenever that one comes: so the result does not depend on which branch is faster. */
 static void table_add(rt_node *node, inlet *in, item *it)
 {
     engine *e = node->engine;
@@ -116,20 +127,21 @@ static void table_add(rt_node *node, inlet *in, item *it)
         item_unref(it);
         return;
     }
-    if (record && lm_map_has(&in->seen, key)) {
-        snprintf(text, sizeof text, "a second record with %s \"%s\" on port \"%s\"", node->def->join_on, key,
-                 in->port->name);
-        lone_dead(node, text);
+    void *before = lm_map_get(&in->seen, key);
+    if (before) {
+        if (record) {
+            snprintf(text, sizeof text, "a second record with %s \"%s\" on port \"%s\"%s", node->def->join_on, key,
+                     in->port->name, before == in ? "" : ": the first one was filtered away, or failed");
+            lone_dead(node, text);
+        }
         item_unref(it);
         return;
     }
-    void *old = NULL;
-    if ((record && !lm_map_put(&in->seen, key, in, NULL)) || !lm_map_put(&in->table, key, it, &old)) {
+    if (!lm_map_put(&in->seen, key, record ? (void *)in : (void *)node, NULL) ||
+        !lm_map_put(&in->table, key, it, NULL)) {
         item_unref(it);
         LM_NOMEM(&e->failure);
-        return;
     }
-    item_unref(old);
 }
 
 /* Reads a lookup port, or the port of a partner until the record with `key` has come. A table that grows past an edge's
@@ -230,6 +242,7 @@ static ready find_partners(rt_node *node, const item *head, call *c)
             return READY;
         }
         if (partner->kind == ITEM_FAILED) {
+            if (in->port->kind == LM_PORT_BROADCAST && !ended) return WAIT; /* a good one may follow */
             snprintf(text, sizeof text, "its partner on port \"%s\" (record \"%s\") failed in node \"%s\"",
                      in->port->name, item_id(partner), partner->failed_in ? partner->failed_in : "?");
             call_dead(c, node, LM_EINPUT, text);
@@ -252,8 +265,21 @@ static ready find_partners(rt_node *node, const item *head, call *c)
         c->in[i].n = 1;
     }
     if (joins && !lm_map_put(&node->inputs[node->primary].seen, key, node, NULL)) LM_NOMEM(&e->failure);
-    node->head_since_s = 0;
     return READY;
+}
+
+/* The first port has ended: what still comes to the others is looked at all the same, so that a second record is found
+ * whichever branch is faster. False: more may come. */
+static bool partners_done(rt_node *node)
+{
+    for (unsigned i = 0; i < node->n_inputs; i++) {
+        inlet *in = &node->inputs[i];
+        if (i == node->primary || !in->n_edges) continue;
+        if (in->port->kind == LM_PORT_BROADCAST) broadcast_read(node, in);
+        else table_read(node, in, NULL);
+        if (!inlet_ended(in) && !in->edges[0]->from->def->endless) return false;
+    }
+    return true;
 }
 
 /* A stream node: the head of its first port and the partners of it. A record's own memory is left to the worker: that
@@ -265,7 +291,7 @@ ready next_stream(rt_node *node, call *c)
     edge *from;
     for (;;) {
         from = in->n_edges == 1 && in->edges[0]->n ? in->edges[0] : merge_pick(in);
-        if (!from) return inlet_ended(in) ? END : WAIT;
+        if (!from) return inlet_ended(in) && partners_done(node) ? END : WAIT;
         uint8_t kind = from->ring[from->head].kind;
         if (in->n_edges == 1 || (kind != ITEM_EMPTY && kind != ITEM_FAILED) || !is_superseded(in, from)) break;
         item_unref(edge_pop(e, from));
@@ -279,14 +305,16 @@ ready next_stream(rt_node *node, call *c)
         if (node->n_inputs > 1) {
             ready state = find_partners(node, head, c);
             if (state != READY) return state;
+            node->head_since_s = 0;
         }
     }
+    if (in->n_edges > 1) in->last = head->order, in->last_kind = kind;
     for (size_t w = 1; w < in->n_edges; w++)
         if (in->edges[w] == from) c->merge_port = (uint16_t)w;
     c->in[node->primary].items[0] = edge_pop(e, from);
     c->in[node->primary].n = 1;
     if (kind == ITEM_RECORD && !c->error && c->outcome == PENDING) return READY;
-    c->order = head->order;
+    c->order = order_of_input(node, c);
     c->id = item_id(head);
     if (kind == ITEM_EMPTY) settle_call(c, PASS_EMPTY, NULL);
     else if (kind == ITEM_FAILED) settle_call(c, PASS_FAILED, head->failed_in);

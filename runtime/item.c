@@ -145,6 +145,16 @@ order order_child(const order *parent, uint64_t index)
     return child;
 }
 
+order order_of_input(const rt_node *node, const call *c)
+{
+    const inlet *in = &node->inputs[node->primary];
+    const order *at = &c->in[node->primary].items[0]->order;
+    if (in->n_edges < 2 || in->ordered_merge) return *at;
+    order below = {.depth = 1, .at = {c->merge_port}};
+    for (uint32_t i = 0; i < at->depth; i++) below = order_child(&below, at->at[i]);
+    return below;
+}
+
 char *order_text(char buffer[128], const order *o)
 {
     size_t n = 0;

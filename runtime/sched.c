@@ -109,9 +109,8 @@ static bool begin_generator(rt_node *node, size_t room)
             return false;
         }
         if (c->outcome == PENDING && !c->error) {
-            const item *first = c->in[node->primary].items[0];
-            c->order = first->order;
-            c->id = item_id(first);
+            c->order = order_of_input(node, c);
+            c->id = item_id(c->in[node->primary].items[0]);
         }
         if (c->outcome == PENDING && !c->error && !generator_hold(node, c)) {
             generator_drop(node);

@@ -511,9 +511,8 @@ static void run_calls(work *k)
         call *c = &k->b->calls[i];
         if (c->outcome != PENDING) continue;
         if (!c->id) { /* a record on the first port */
-            const item *first = c->in[node->primary].items[0];
-            c->id = item_id(first);
-            c->order = first->order;
+            c->id = item_id(c->in[node->primary].items[0]);
+            c->order = order_of_input(node, c);
         }
         if (atomic_load_explicit(&e->cancelled, memory_order_relaxed) && !k->depth) {
             c->outcome = STOPPED;
