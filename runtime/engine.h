@@ -124,6 +124,7 @@ typedef struct call {
     uint16_t attempts;
     /* from here on only what is not a small step needs: not cleared, written before it is read */
     lm_digest key;
+    lm_digest told; /* sink: the key without the place, which a file may carry: the same bytes wherever it is written */
     double seconds;
     order order;
     const char *failed_in;

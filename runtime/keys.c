@@ -182,6 +182,17 @@ lm_status key_of_file(work *k, const char *path, lm_digest *ret, lm_error *err)
     return LM_OK;
 }
 
+lm_digest lm_source_key(const lm_digest *recipe, const char *id, const char *spec, const lm_digest *files, size_t n)
+{
+    lm_hash hash;
+    lm_hash_init(&hash);
+    lm_hash_add(&hash, recipe, sizeof *recipe);
+    lm_hash_add_text(&hash, id);
+    lm_hash_add_text(&hash, spec);
+    lm_hash_add(&hash, files, n * sizeof *files);
+    return lm_hash_finish(&hash);
+}
+
 lm_status key_of_call(work *k, call *c, lm_error *err)
 {
     rt_node *node = k->b->node;
@@ -189,29 +200,30 @@ lm_status key_of_call(work *k, call *c, lm_error *err)
     size_t n_files = c->source ? c->source->n_files : 0;
     if (n_files > 16) return LM_FAIL(err, LM_EBUG, "an item of more than 16 files");
     for (size_t i = 0; i < n_files; i++) LM_TRY(key_of_file(k, c->source->files[i], &files[i], err));
+    c->has_key = true;
+    if (c->source) {
+        c->key = c->told = lm_source_key(&node->recipe, c->source->id, c->source->spec, files, n_files);
+        return LM_OK;
+    }
     lm_hash hash;
     lm_hash_init(&hash); /* nothing between here and finish may hash something else in this thread */
     lm_hash_add(&hash, &node->recipe, sizeof node->recipe);
-    if (c->source) {
-        lm_hash_add_text(&hash, c->source->id);
-        lm_hash_add_text(&hash, c->source->spec);
-        lm_hash_add(&hash, files, n_files * sizeof *files);
-    }
     for (unsigned i = 0; i < node->n_inputs; i++) {
         const members *in = &c->in[i];
         lm_hash_add_u64(&hash, (uint64_t)i << 48 | in->n);
         for (size_t j = 0; j < in->n; j++) lm_hash_add(&hash, &in->items[j]->ident, sizeof in->items[j]->ident);
         if (node->is_gather || node->is_sink) lm_hash_add_u64(&hash, in->missing);
     }
-    if (node->is_sink) {
-        /* Where it goes: the same input written to another place is another step. */
+    c->key = c->told = lm_hash_finish(&hash);
+    if (node->is_sink) { /* the same input written to another place is another step */
+        lm_hash_init(&hash);
+        lm_hash_add(&hash, &c->told, sizeof c->told);
         for (const lm_param *param = node->op->params; param && param->name; param++)
             if (param->type == LM_P_PATH && param->output) {
                 const char *path = json_string_value(json_object_get(node->def->params, param->name));
                 lm_hash_add_text(&hash, path ? path : "");
             }
+        c->key = lm_hash_finish(&hash);
     }
-    c->key = lm_hash_finish(&hash);
-    c->has_key = true;
     return LM_OK;
 }

@@ -17,6 +17,35 @@ typedef enum lm_run_mode {
 
 typedef enum lm_progress { LM_PROGRESS_NONE, LM_PROGRESS_PLAIN, LM_PROGRESS_TERMINAL, LM_PROGRESS_JSON } lm_progress;
 
+/* What a plan found for a step. Borrowed: valid during the call. */
+typedef enum lm_planned_how {
+    LM_PLANNED_STORED,
+    LM_PLANNED_RUNS,
+    LM_PLANNED_UNKNOWN, /* something above it must run first */
+    LM_PLANNED_DEAD,    /* it has failed before, and stays so until it is retried; or it has no partner */
+} lm_planned_how;
+
+typedef struct lm_planned_input {
+    unsigned port;
+    const char *id;
+    const lm_digest *digest; /* NULL: not known yet */
+} lm_planned_input;
+
+typedef struct lm_planned {
+    const lm_node *node;
+    lm_planned_how how;
+    const char *id;
+    const lm_digest *key; /* NULL: none, or not known yet */
+    const char *error;    /* DEAD: the reason */
+    bool kept;            /* its result is listed in the store (a sink: its receipt) */
+    uint64_t runs;        /* RUNS: of a generator whose number of outputs is known, how many of them; else 1 */
+    const char *spec;     /* of a source's item, with its files */
+    const char *const *files;
+    size_t n_files;
+    const lm_planned_input *inputs; /* by port, in order */
+    size_t n_inputs, missing;
+} lm_planned;
+
 typedef struct lm_run_options {
     lm_run_mode mode;
     lm_store *store;     /* NULL: nothing is kept, every node runs as with `cache: none` (or plan: nothing is there) */
@@ -32,6 +61,9 @@ typedef struct lm_run_options {
     const char *tap; /* node or node.port whose records go to tap_fn; NULL: none */
     void (*tap_fn)(void *arg, const lm_record *record, const char *order);
     void *tap_arg;
+    /* plan: told of each step by the workers, at once where there are several; of a generator in parts. NULL: nobody */
+    void (*planned_fn)(void *arg, const lm_planned *step);
+    void *planned_arg;
 } lm_run_options;
 
 enum { LM_EDGE_RECORDS = 4096, LM_EDGE_BYTES = 32 << 20 };
@@ -48,7 +80,9 @@ typedef struct lm_node_report {
     uint64_t records;                     /* records that it gave out, over all ports */
     uint64_t unmatched, skipped, retried; /* of empty: without a partner; on_error: skip; attempts beyond the first */
     uint64_t unknown;                     /* plan: steps whose inputs are not known yet */
-    uint64_t would_run;                   /* plan: steps that are not in the store */
+    uint64_t would_run; /* plan: steps that are not in the store; of a generator of a known number of outputs: outputs */
+    uint64_t again;     /* plan: steps under `cache: none` to be computed again for what would run below */
+    uint64_t ran;       /* the same count as would_run, of what did run */
     double seconds;                       /* of worker time in its code */
     double expected_s;                    /* plan: from the cost of former steps; NAN: none known */
     uint64_t files;                       /* that a sink wrote in this run */
@@ -76,5 +110,8 @@ void lm_run_report_done(lm_run_report *report);
 /* The digest of what a node's keys are made of besides inputs, and that Recipe message encoded (in the arena). */
 lm_status lm_node_recipe(const lm_graph *graph, const lm_node *node, lm_arena *arena, lm_digest *ret_digest,
                          const void **ret_bytes, size_t *ret_size, lm_error *err);
+
+/* The key of a source's step: what it reads, and the digests of its files in order. */
+lm_digest lm_source_key(const lm_digest *recipe, const char *id, const char *spec, const lm_digest *files, size_t n);
 
 #endif

@@ -245,7 +245,7 @@ static lm_status prepare(work *k, call *c, job *j, lm_error *err)
     step->host_arg = j;
     step->cancelled = &e->cancelled;
     step->id = c->id;
-    if (c->has_key) step->key = c->key;
+    if (c->has_key) step->key = c->told;
     if (node->is_source) {
         step->item = c->source->spec;
         return LM_OK;
@@ -319,21 +319,6 @@ static void run_map(work *k, call *c)
     if (j) job_give_back(k->w);
 }
 
-static void emit_unknown(work *k, call *c)
-{
-    rt_node *node = k->b->node;
-    order at = c->order;
-    for (unsigned port = 0; port < node->n_outputs; port++) {
-        item *it = item_new(ITEM_UNKNOWN, &at);
-        if (it && !(it->id = lm_strdup(c->id))) it = item_unref(it);
-        if (!batch_emit(k->b, port, it)) {
-            LM_NOMEM(&k->b->failure);
-            return;
-        }
-        c->n_out++;
-    }
-}
-
 /* Emissions index .. index_end, or fewer where the end comes first. */
 static void run_generator(work *k, call *c)
 {
@@ -342,7 +327,6 @@ static void run_generator(work *k, call *c)
     lm_error_clear(&err);
     lm_status status = LM_OK;
     job *j = NULL;
-    bool computed = false;
     uint64_t index = c->index;
     for (; index < c->index_end && !status && !c->ended; index++) {
         bool found = false, ended = false;
@@ -353,17 +337,21 @@ static void run_generator(work *k, call *c)
             break;
         }
         if (k->w->engine->plan) {
-            c->would_run = (uint32_t)(node->def->extent < 0 ? 1 : c->index_end - index);
-            c->ended = node->def->extent < 0;
+            c->would_run++;
             c->outcome = UNKNOWN;
-            emit_unknown(k, c);
+            if (node->def->extent >= 0) {
+                plan_emit_index(k, c, index);
+                continue;
+            }
+            c->ended = true;
+            plan_emit(k, c);
             break;
         }
         if (atomic_load_explicit(&k->w->engine->cancelled, memory_order_relaxed)) {
             c->outcome = STOPPED;
             break;
         }
-        computed = true;
+        c->would_run++;
         if (!j) {
             j = job_take(k->w);
             status = j ? prepare(k, c, j, &err) : LM_NOMEM(&err);
@@ -392,22 +380,15 @@ static void run_generator(work *k, call *c)
         }
         status = answer_take(k, c, &j->step, &err);
     }
-    c->cached = !computed && !status;
+    if (c->outcome == UNKNOWN && c->would_run) plan_count_again(c, node->n_inputs);
+    c->cached = !c->would_run && !status;
     if (j) job_give_back(k->w);
     if (status) answer_fail(k, c, status, &err);
     else if (c->outcome == PENDING) c->outcome = c->n_out ? OUTPUT : EMPTY;
 }
 
-static bool any_unknown(const rt_node *node, const call *c)
-{
-    for (unsigned i = 0; i < node->n_inputs; i++)
-        for (size_t j = 0; j < c->in[i].n; j++)
-            if (c->in[i].items[j]->kind == ITEM_UNKNOWN) return true;
-    return false;
-}
-
 /* Looks a call up, unless its answer is not wanted. true: nothing is left to do for it. */
-static bool find(work *k, call *c)
+static bool look_up(work *k, call *c)
 {
     rt_node *node = k->b->node;
     engine *e = k->w->engine;
@@ -428,10 +409,10 @@ static bool find(work *k, call *c)
         answer_fail(k, c, c->source->failed->status, c->source->failed);
         return true;
     }
-    if (e->plan && any_unknown(node, c)) {
+    if (e->plan && plan_any_unknown(c, node->n_inputs)) {
         c->outcome = UNKNOWN;
         c->ended = true;
-        emit_unknown(k, c);
+        plan_emit(k, c);
         return true;
     }
     if (node->needs_key) {
@@ -449,10 +430,18 @@ static bool find(work *k, call *c)
     if (!found && e->plan && !node->is_generator) {
         c->would_run = 1;
         c->outcome = UNKNOWN;
-        emit_unknown(k, c);
+        plan_count_again(c, node->n_inputs);
+        plan_emit(k, c);
         return true;
     }
     return found;
+}
+
+static bool find(work *k, call *c)
+{
+    bool done = look_up(k, c);
+    if (k->w->engine->plan && done) plan_tell(k, c);
+    return done;
 }
 
 static void run_micro_batch(work *k, call **calls, size_t n)
@@ -524,6 +513,7 @@ static void run_calls(work *k)
             if (n == most) run_micro_batch(k, waiting, n), n = 0;
         } else if (node->is_generator) {
             run_generator(k, c);
+            if (e->plan) plan_tell(k, c);
         } else {
             run_map(k, c);
         }
