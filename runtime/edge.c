@@ -36,8 +36,8 @@ bool edge_push(engine *e, edge *to, const parcel *p)
     if (p->kind == ITEM_RECORD) {
         to->bytes += p->bytes;
         e->queue_bytes += p->bytes;
-        to->pushed++;
     }
+    to->pushed += p->kind == ITEM_RECORD || p->kind == ITEM_UNKNOWN;
     return true;
 }
 
@@ -55,8 +55,8 @@ item *edge_pop(engine *e, edge *from)
     if (p->kind == ITEM_RECORD) {
         from->bytes -= p->bytes;
         e->queue_bytes -= p->bytes;
-        from->taken++;
     }
+    from->taken += p->kind == ITEM_RECORD || p->kind == ITEM_UNKNOWN;
     return p->item;
 }
 

@@ -312,7 +312,7 @@ static lm_status put_costs(engine *e, lm_write *write, lm_error *err)
     for (size_t i = 0; i < e->n_nodes; i++) {
         const rt_node *node = &e->nodes[i];
         if (!node->def) continue;
-        uint64_t computed = node->report->in - node->report->cached;
+        uint64_t computed = node->report->ran;
         if (!computed || !(node->report->seconds > 0)) continue;
         double cost = node->report->seconds / (double)computed;
         char key[128], hex[65];
@@ -343,7 +343,9 @@ static void expect_costs(engine *e)
         double cost;
         if (view.size != sizeof cost) continue;
         memcpy(&cost, view.data, sizeof cost);
-        node->report->expected_s = cost * (double)(node->report->would_run + node->report->unknown);
+        bool many = node->is_generator && node->def->extent >= 0; /* ran and would_run count what it gives */
+        double unknown = (double)node->report->unknown * (many ? (double)node->def->extent : 1.0);
+        node->report->expected_s = cost * ((double)(node->report->would_run + node->report->again) + unknown);
     }
 }
 

@@ -130,7 +130,7 @@ typedef struct call {
     const char *failed_in;
     char *window_id;           /* of a gather; owned */
     uint64_t index, index_end; /* generator: emissions to make in this call */
-    uint32_t would_run;        /* plan: steps that are not in the store */
+    uint32_t would_run;        /* steps (of a generator: emissions) that ran, or in a plan would run */
 } call;
 
 typedef struct batch {
@@ -366,6 +366,13 @@ typedef enum ready { READY, WAIT, END } ready;
 ready next_stream(rt_node *node, call *c);
 ready next_source(rt_node *node, call *c);
 ready next_gather(rt_node *node, call *c);
+
+/* plan.c */
+bool plan_any_unknown(const call *c, unsigned n_inputs);
+void plan_emit(work *k, call *c); /* what a step gives that is not known yet, on every port */
+void plan_emit_index(work *k, call *c, uint64_t index);
+void plan_count_again(const call *c, unsigned n_inputs);
+void plan_tell(work *k, const call *c);
 
 /* engine.c */
 lm_status node_open(rt_node *node, lm_error *err);

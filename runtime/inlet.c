@@ -177,7 +177,7 @@ static void broadcast_read(rt_node *node, inlet *in)
             in->broadcast = it;
             continue;
         }
-        if (it->kind == ITEM_RECORD || it->kind == ITEM_UNKNOWN) {
+        if (it->kind == ITEM_RECORD && in->broadcast && in->broadcast->kind == ITEM_RECORD) {
             char text[512];
             snprintf(text, sizeof text,
                      "a second record (\"%s\") came to port \"%s\", which serves one record to every step", item_id(it),
@@ -373,7 +373,6 @@ ready next_gather(rt_node *node, call *c)
             const edge *from = node->inputs[i].edges[w];
             ended &= from->ended;
             records += from->pushed - from->taken;
-            if (e->plan) records += from->n; /* what is not known yet */
         }
     bool full = def->window_count && records >= def->window_count;
     if (records && !(node->window_opened_s > 0)) node->window_opened_s = lm_now_s();

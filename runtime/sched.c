@@ -220,7 +220,7 @@ static void count(rt_node *node, const call *c)
 {
     engine *e = node->engine;
     lm_node_report *r = node->report;
-    r->would_run += c->would_run;
+    *(e->plan ? &r->would_run : &r->ran) += c->would_run;
     switch ((outcome)c->outcome) {
     case OUTPUT: r->in++, r->out++, r->cached += c->cached; break;
     case EMPTY: r->in++, r->empty++, r->cached += c->cached; break;
@@ -335,12 +335,12 @@ static void release_part(rt_node *node, batch *b)
     if (!node->gen_dead) {
         bool last = b->last_part || failed;
         deliver(node, b, c, before, last);
-        if (c->n_out && c->outcome == OUTPUT) node->gen_any = true;
+        if (c->n_out && (c->outcome == OUTPUT || c->outcome == UNKNOWN)) node->gen_any = true;
         if (last) {
             if (c->outcome == EMPTY && before) c->outcome = OUTPUT;
             count(node, c);
         } else {
-            node->report->would_run += c->would_run;
+            *(node->engine->plan ? &node->report->would_run : &node->report->ran) += c->would_run;
         }
     }
     node->gen_dead |= failed;
@@ -355,6 +355,7 @@ static void release_plain(rt_node *node, batch *b)
     r->out += b->n;
     r->records += b->n;
     r->cached += b->n_cached;
+    r->ran += b->n - b->n_cached;
     for (size_t i = 0; i < b->n_out; i++) {
         parcel sent = b->out[i];
         b->out[i].item = NULL;

@@ -308,6 +308,7 @@ static void run_map(work *k, call *c)
         set_deadline(node, &j->step);
         double began = node->needs_key ? lm_now_s() : 0;
         guard_enter(k->w->slot, &node->recipe, node->def->name, c->id, 0);
+        c->would_run = 1;
         status = node->op->step(node->self, &j->step, &err);
         guard_leave(k->w->slot);
         if (node->needs_key) c->seconds = lm_now_s() - began;
@@ -477,6 +478,7 @@ static void run_micro_batch(work *k, call **calls, size_t n)
         for (size_t i = 0; i < n_ready; i++) {
             call *c = jobs[i]->c;
             c->seconds = seconds;
+            c->would_run = 1;
             c->first_out = (unsigned)k->b->n_out;
             lm_status status = statuses[i];
             if (!status) status = finish(k, c, jobs[i], &errs[i]);

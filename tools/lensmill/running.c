@@ -81,7 +81,8 @@ void lm_print_report_json(FILE *to, const lm_graph *graph, const lm_run_report *
                       {"retried", r->retried},
                       {"files", r->files},
                       {"unknown", r->unknown},
-                      {"would_run", r->would_run}};
+                      {"would_run", r->would_run},
+                      {"ran", r->ran}};
         for (size_t k = 0; k < sizeof counts / sizeof *counts; k++)
             json_object_set_new(node, counts[k].name, number(counts[k].value));
         json_object_set_new(node, "seconds", json_real(r->seconds));
