@@ -34,6 +34,7 @@ static const struct {
     {"store", "look into the store, export, verify, collect, merge", lm_cmd_store, false},
     {"dead", "list what could not be processed, or try it again", lm_cmd_dead, false},
     {"tap", "print the records that pass an edge", lm_cmd_tap, true},
+    {"demo-data", "make the input of the example graphs", lm_cmd_demo_data, false},
     {"test", "run a graph and compare what comes out", lm_cmd_test, true},
     {"bench", "measure this machine", lm_cmd_bench, true},
     {"worker", "take shards of a survey from a queue", lm_cmd_worker, true},
@@ -47,7 +48,7 @@ static void print_help(FILE *to)
           "Usage: lensmill COMMAND [arguments]\n\n",
           to);
     for (size_t i = 0; i < COMMANDS; i++)
-        if (commands[i].run) fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].summary);
+        if (commands[i].run) fprintf(to, "  %-9s %s\n", commands[i].name, commands[i].summary);
     fputs("\n\"lensmill help COMMAND\" tells more; \"lensmill --version\" the version.\n", to);
 }
 

@@ -79,6 +79,7 @@ void lm_print_wrapped(const char *text, int indent, int width);
 int lm_cmd_bench(int argc, char **argv);
 int lm_cmd_check(int argc, char **argv);
 int lm_cmd_dead(int argc, char **argv);
+int lm_cmd_demo_data(int argc, char **argv);
 int lm_cmd_ops(int argc, char **argv);
 int lm_cmd_plan(int argc, char **argv);
 int lm_cmd_run(int argc, char **argv);
