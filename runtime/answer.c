@@ -194,7 +194,8 @@ lm_status answer_find(work *k, call *c, bool *ret, lm_error *err)
             return LM_OK;
         }
     }
-    return find_dead(k, c, ret, err);
+    /* What a generator gave before it died stands: its letter is looked for where that ends. */
+    return node->is_generator && node->writes_rows ? LM_OK : find_dead(k, c, ret, err);
 }
 
 lm_status answer_find_index(work *k, call *c, uint64_t index, bool *ret, bool *ret_ended, lm_error *err)
@@ -209,10 +210,12 @@ lm_status answer_find_index(work *k, call *c, uint64_t index, bool *ret, bool *r
         *ret = true;
         return LM_OK;
     }
-    if (k->b->node->def->extent >= 0) return LM_OK;
-    LM_TRY(find_row(k->w, &c->key, &row, err));
-    *ret_ended = row && row->complete && index >= row->count;
-    return LM_OK;
+    if (k->b->node->def->extent < 0) {
+        LM_TRY(find_row(k->w, &c->key, &row, err));
+        *ret_ended = row && row->complete && index >= row->count;
+    }
+    bool dead;
+    return *ret_ended ? LM_OK : find_dead(k, c, &dead, err);
 }
 
 /* Checks bytes against the digest under which they lay. */

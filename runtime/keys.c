@@ -214,6 +214,7 @@ lm_status key_of_call(work *k, call *c, lm_error *err)
         for (size_t j = 0; j < in->n; j++) lm_hash_add(&hash, &in->items[j]->ident, sizeof in->items[j]->ident);
         if (node->is_gather || node->is_sink) lm_hash_add_u64(&hash, in->missing);
     }
+    if (node->is_gather) lm_hash_add_text(&hash, c->id); /* the window: its result has this id */
     c->key = c->told = lm_hash_finish(&hash);
     if (node->is_sink) { /* the same input written to another place is another step */
         lm_hash_init(&hash);

@@ -244,9 +244,9 @@ static void count(rt_node *node, const call *c)
     r->retried += c->attempts;
 }
 
-static bool emit_tombstone(rt_node *node, const call *c, unsigned port, item_kind kind)
+static bool emit_tombstone(rt_node *node, const call *c, unsigned port, item_kind kind, const order *at)
 {
-    item *it = item_new(kind, &c->order);
+    item *it = item_new(kind, at);
     if (it && !(it->id = lm_strdup(c->id ? c->id : ""))) it = item_unref(it);
     if (!it) {
         LM_NOMEM(&node->engine->failure);
@@ -298,12 +298,16 @@ static void deliver(rt_node *node, batch *b, const call *c, bool any_before, boo
     if (!last) return;
     item_kind kind =
         c->outcome == DEAD || c->outcome == BLOCKED || c->outcome == PASS_FAILED ? ITEM_FAILED : ITEM_EMPTY;
-    if (any_before) return;
+    /* A generator that gave some is no tombstone; that it died is told behind them. */
+    bool some = any_before || (node->is_generator && has);
+    order at = c->order;
+    if (some) at = order_child(&c->order, c->index_end), has = kind == ITEM_FAILED ? 0 : UINT32_MAX;
     for (unsigned port = 0; port < node->n_outputs; port++)
-        if (!(has & 1u << port) && port_is_wired(node, port) && !emit_tombstone(node, c, port, kind)) return;
+        if (!(has & 1u << port) && port_is_wired(node, port) && !emit_tombstone(node, c, port, kind, &at)) return;
     bool error_emitted = false;
     for (unsigned i = 0; i < c->n_out; i++) error_emitted |= b->out[c->first_out + i].port == LM_ERRORS_PORT;
-    if (!error_emitted && port_is_wired(node, LM_ERRORS_PORT)) emit_tombstone(node, c, LM_ERRORS_PORT, ITEM_EMPTY);
+    if (!error_emitted && port_is_wired(node, LM_ERRORS_PORT))
+        emit_tombstone(node, c, LM_ERRORS_PORT, ITEM_EMPTY, &c->order);
 }
 
 static void take_files(engine *e, batch *b)
@@ -325,7 +329,7 @@ static void release_part(rt_node *node, batch *b)
     bool failed = c->outcome == DEAD || c->outcome == BLOCKED || c->outcome == SKIPPED, before = node->gen_any;
     node->in_flight -= b->quota;
     node->report->seconds += b->seconds;
-    if (node->gen_active && node->gen_waiting) {
+    if (node->gen_active && node->gen_waiting && !b->last_part) { /* not of a tombstone before it */
         node->gen_waiting = false;
         if (c->ended || failed || c->outcome == UNKNOWN || c->outcome == STOPPED) {
             b->last_part = true;

@@ -332,7 +332,8 @@ static void run_generator(work *k, call *c)
     for (; index < c->index_end && !status && !c->ended; index++) {
         bool found = false, ended = false;
         status = answer_find_index(k, c, index, &found, &ended, &err);
-        if (status || found) continue;
+        if (status || c->outcome != PENDING) break; /* it died here before */
+        if (found) continue;
         if (ended) {
             c->ended = true;
             break;
@@ -380,12 +381,14 @@ static void run_generator(work *k, call *c)
             break;
         }
         status = answer_take(k, c, &j->step, &err);
+        if (status) break;
     }
     if (c->outcome == UNKNOWN && c->would_run) plan_count_again(c, node->n_inputs);
     c->cached = !c->would_run && !status;
     if (j) job_give_back(k->w);
     if (status) answer_fail(k, c, status, &err);
     else if (c->outcome == PENDING) c->outcome = c->n_out ? OUTPUT : EMPTY;
+    if (c->outcome != RETRY) c->index_end = index; /* where it stopped */
 }
 
 /* Looks a call up, unless its answer is not wanted. true: nothing is left to do for it. */
