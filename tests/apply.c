@@ -44,7 +44,9 @@ lm_status apply_step(const lm_operator *op, const char *params, const apply_inpu
     lm_error_clear(err);
     first_report first = {err};
     lm_param_reporter reporter = {report, &first};
-    lm_status status = lm_params_fill(op, with, ".", &arena, self, &complete, &canonical, &reporter);
+    lm_status status = op->size && !self ? LM_NOMEM(err) : LM_OK;
+    if (!status) status = lm_params_fill(op, with, ".", &arena, self, &complete, &canonical, &reporter);
+    if (status == LM_EMEMORY && err && !*err->text) (void)LM_NOMEM(err); /* that is for the caller to say */
     lm_step step;
     lm_step_init(&step);
     if (!status && op->check) status = op->check(self, err);
