@@ -159,7 +159,7 @@ const lm_operator lm_op_deconvolve_richardson_lucy = {
         "lost. Without, negative pixels count as 0, and faint light comes out too bright.\n\n"
         "Bad pixels (NaN, or not 0 in the tensor mask) are ignored, and the model is interpolated by the PSF across "
         "them; pixels that send less than 1 % of their light to good pixels are 0.",
-    .example = "with: {iterations: 30, variance: 1.0e-5, gain: 2000}",
+    .example = "{iterations: 30, variance: 1.0e-5, gain: 2000}",
     .shape = LM_MAP,
     .size = sizeof(lucy),
     .params = params,

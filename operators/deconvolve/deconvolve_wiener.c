@@ -92,7 +92,7 @@ const lm_operator lm_op_deconvolve_wiener = {
         "method laplacian is the regularised inverse of Hunt (1973), as scikit-image has it. method noise is Wiener's "
         "filter proper: the signal's power in rings of equal frequency is the image's power less the noise's, over "
         "|H|^2; frequencies without signal are left out.",
-    .example = "with: {method: noise, variance: 1.0e-5}",
+    .example = "{method: noise, variance: 1.0e-5}",
     .shape = LM_MAP,
     .size = sizeof(wiener),
     .params = params,

@@ -165,7 +165,7 @@ const lm_operator lm_op_compare_residuals = {
         "chi2_reduced divides by the number of good pixels: a deconvolution that stops early has no countable number "
         "of parameters to take off. The variance of a pixel is the noise's plus blurred model / gain.\n\n"
         "Drizzled images have correlated noise: their whiteness is above 1 even for a perfect model.",
-    .example = "in: sharp",
+    .example = "{}",
     .shape = LM_MAP,
     .size = sizeof(residuals),
     .params = params,

@@ -4,7 +4,7 @@
 static const lm_param params[] = {LM_TAKE_PARAMS, {0}};
 
 static const lm_port ports[] = {
-    {.name = "in", .kind = LM_PORT_STREAM, .doc = "records"},
+    {.name = "in", .kind = LM_PORT_STREAM, .doc = "records of any kind"},
     {.name = "from", .kind = LM_PORT_BROADCAST, .doc = "one record: a mean image, a trained model, a calibration"},
     {.name = "out", .kind = LM_PORT_OUT, .doc = "the records, each with what it took"},
     {0}};

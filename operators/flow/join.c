@@ -13,7 +13,7 @@ const lm_operator lm_op_join = {
     .struct_size = sizeof(lm_operator),
     .name = "join",
     .version = 1,
-    .summary = "Bring two branches together: a record takes tensors and attributes of its partner",
+    .summary = "Join two branches: records take tensors and attributes of partners",
     .doc = "Partners have the same id, or the same value of the attribute that the node's `on:` names. A record whose "
            "partner was filtered away goes no further and is counted as unmatched; one whose partner failed is a dead "
            "letter that names it. Merge is for records that go on side by side, attach for one record that all others "

@@ -119,7 +119,7 @@ const lm_operator lm_op_process = {
            "`timeout:` ends it. What it writes to standard error goes to the log. Results are kept like "
            "those of any operator: the command, `version` and the contents of `files` decide what is "
            "computed again.",
-    .example = "{command: [python3, tools/examples/process_denoise.py, \"1.5\"], version: 1}",
+    .example = "{command: [python3, tools/examples/process_denoise.py, \"5\"], version: 1}",
     .shape = LM_MAP,
     .flags = LM_BATCH | LM_PROGRAM,
     .size = sizeof(process),

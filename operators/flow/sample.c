@@ -30,7 +30,7 @@ const lm_operator lm_op_sample = {
     .doc = "Whether a record is kept depends on the record and the graph's seed alone, not on the records "
            "around it: a folder that grows keeps the choice that was made. The number kept is binomial, not "
            "fixed.",
-    .example = "fraction: 0.01",
+    .example = "fraction: 0.5",
     .shape = LM_MAP,
     .flags = LM_RANDOM | LM_PASSES | LM_HEADER,
     .size = sizeof(sample),

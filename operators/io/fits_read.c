@@ -482,7 +482,7 @@ const lm_operator lm_op_fits_read = {
     .struct_size = sizeof(lm_operator),
     .name = "fits.read",
     .version = 1,
-    .summary = "Read images and cubes from FITS files: one record a file or a row of a table",
+    .summary = "Read FITS images and cubes: a record a file, or a row of a table",
     .doc =
         "Reads plain, tile-compressed (.fz) and gzip, bzip2 and compress files of any number of HDUs. Pixels are "
         "scaled "

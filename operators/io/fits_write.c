@@ -174,7 +174,7 @@ const lm_operator lm_op_fits_write = {
     .struct_size = sizeof(lm_operator),
     .name = "fits.write",
     .version = 1,
-    .summary = "Write each record as a FITS file: attributes as cards, an image HDU a tensor",
+    .summary = "Write each record as a FITS file: attributes as cards, tensors as HDUs",
     .doc = "The primary HDU is empty and holds the attributes; each tensor is an image HDU whose EXTNAME is its name "
            "in upper "
            "case and whose BUNIT is its unit. World coordinates (CTYPE, CRVAL, CD, SIP, ...) are repeated in the HDUs "

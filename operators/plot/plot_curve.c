@@ -281,7 +281,7 @@ const lm_operator lm_op_plot_curve = {
         "probability if the posteriors are right (Kolmogorov and Smirnov): a curve that leaves it anywhere is a\n"
         "finding. Where alpha is above one half, a curve below the diagonal means posteriors that are too narrow or\n"
         "biased, one above it posteriors that are too wide.",
-    .example = "with: {path: out/coverage.png, x: alpha, y: ecp, band: 0.99}",
+    .example = "{path: out/coverage.png, x: alpha, y: ecp, band: 0.99}",
     .shape = LM_SINK,
     .size = sizeof(curve),
     .params = params,

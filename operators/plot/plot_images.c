@@ -102,7 +102,7 @@ const lm_operator lm_op_plot_images = {
         "than their panel keep their pixels as squares; larger ones are averaged down; the aspect stays.\n"
         "\n"
         "Panels of 150 pixels and more have a colour bar with the values (and the unit) at its ends and middle.",
-    .example = "with: {path: out/sheet.png, tensors: [image, model, residual], stretch: asinh, columns: 6}",
+    .example = "{path: out/sheet.png, tensors: [image, model, residual], stretch: asinh, columns: 6}",
     .shape = LM_SINK,
     .size = sizeof(images),
     .params = params,

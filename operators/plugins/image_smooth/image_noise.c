@@ -23,7 +23,7 @@ static const lm_param params[] = {
     {0}};
 
 static const lm_field fields[] = {LM_IN("in", "image", LM_F32, "H W", "*", "image without noise"),
-                                  LM_OUT("out", "image", LM_F32, "H W", "=", "image with noise"),
+                                  LM_OUT("out", "image", LM_F32, "H W", "=", "image with noise; NaN where the image has it"),
                                   LM_OUT_ATTR("out", "draw", LM_KIND_INT, "", "number of the realisation, from 0"),
                                   {0}};
 

@@ -24,7 +24,7 @@ static const lm_param params[] = {
     {0}};
 
 static const lm_field fields[] = {LM_IN("in", "image", LM_F32, "H W", "*", "image to blur"),
-                                  LM_OUT("out", "image", LM_F32, "H W", "=", "blurred image"),
+                                  LM_OUT("out", "image", LM_F32, "H W", "=", "blurred image; NaN as far as the kernel reaches from a NaN"),
                                   {0}};
 
 static lm_status smooth_open(void *self, lm_error *err)
