@@ -128,9 +128,11 @@ static lm_status recompute(worker *w, item *it, unsigned depth, lm_record **ret,
     c->index_end = it->index + 1;
     LM_TRACE("run", "again=%s node=%s depth=%u", c->id, node->def->name, depth);
     work k = {.w = w, .b = b, .replace = true, .force = true, .depth = depth + 1};
-    run_calls(&k);
+    do run_calls(&k);
+    while (c->outcome == RETRY && (c->outcome = PENDING, true)); /* at once: no batch may wait inside a worker */
     lm_status status = LM_OK;
     if (b->failure.status) *err = b->failure, status = b->failure.status;
+    else if (c->outcome == STOPPED) status = LM_FAIL(err, LM_ECANCEL, "the run is being stopped");
     else if (c->outcome != OUTPUT && c->error) *err = *c->error, status = c->error->status;
     else {
         status =
@@ -349,7 +351,7 @@ static void run_generator(work *k, call *c)
             plan_emit(k, c);
             break;
         }
-        if (atomic_load_explicit(&k->w->engine->cancelled, memory_order_relaxed)) {
+        if (atomic_load_explicit(&k->w->engine->cancelled, memory_order_relaxed) && !k->depth) {
             c->outcome = STOPPED;
             break;
         }
@@ -530,7 +532,7 @@ static void run_calls(work *k)
     for (unsigned i = 0; i < k->b->n; i++) {
         call *c = &k->b->calls[i];
         if (c->error && c->outcome != PENDING) explain(k, c, c->error);
-        single &= c->outcome == OUTPUT && c->n_out == 1 && !c->attempts;
+        single &= c->outcome == OUTPUT && c->n_out == 1 && c->first_out == i; /* a micro-batch mixes them */
         k->b->n_cached += c->cached;
         if (!plain || c->outcome != OUTPUT || node->is_generator || node->is_gather || node->is_source) continue;
         for (unsigned p = 0; p < node->n_inputs; p++)
