@@ -94,7 +94,7 @@ static int run_once(const bench_case *c, const char *place, lm_store *store, lm_
     lm_error err = {0};
     lm_run_options run = {.store = store, .workers = (unsigned)workers};
     if (lm_run_graph(graph, &run, report, &err)) {
-        lm_print_error("lensmill bench: ", &err);
+        lm_print_error("lensmill bench", &err);
         return LM_EXIT_FAILED;
     }
     return 0;
@@ -107,7 +107,7 @@ static lm_store *open_store(const char *place, bool empty)
     lm_store *store = NULL;
     snprintf(path, sizeof path, "%s/store", place);
     if (empty) remove_folder(path);
-    if (lm_store_open(path, LM_STORE_WRITE, "bench", &store, &err)) lm_print_error("lensmill bench: ", &err);
+    if (lm_store_open(path, LM_STORE_WRITE, "bench", &store, &err)) lm_print_error("lensmill bench", &err);
     return store;
 }
 
@@ -244,7 +244,7 @@ int lm_cmd_bench(int argc, char **argv)
     size_t n = 0;
     while (lm_bench_operators[n]) n++;
     if (lm_registry_add(lm_bench_operators, n, NULL, &err)) {
-        lm_print_error("lensmill bench: ", &err);
+        lm_print_error("lensmill bench", &err);
         return LM_EXIT_FAILED;
     }
     char place[4096];

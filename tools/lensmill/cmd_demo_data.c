@@ -246,7 +246,7 @@ int lm_cmd_demo_data(int argc, char **argv)
     const char *folder = arguments.at[0];
     lm_error err = {0};
     if (make_all(folder, &err)) {
-        lm_print_error("lensmill demo-data: ", &err);
+        lm_print_error("lensmill demo-data", &err);
         return LM_EXIT_FAILED;
     }
     printf("%s: cutouts/ (%d galaxies), catalog.fits, posteriors/, populations.fits\n", folder, OBJECTS);

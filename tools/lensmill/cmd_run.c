@@ -70,7 +70,7 @@ static void print_end(const lm_graph *graph, const lm_run_report *report, const 
     }
     putchar('\n');
     for (size_t i = 0, shown = 0; i < report->n_outputs && shown < 8; i++)
-        if (report->outputs[i]) printf("%s%s\n", shown++ ? "  " : "wrote\n  ", report->outputs[i]);
+        if (report->outputs[i]) printf("%s%s\n", shown++ ? "  " : "results in\n  ", report->outputs[i]);
     if (report->total_outputs > 8) printf("  and %zu more files\n", report->total_outputs - 8);
 }
 
@@ -88,7 +88,7 @@ int lm_cmd_run(int argc, char **argv)
         char holder[256];
         snprintf(holder, sizeof holder, "run of %s", graph->name);
         if (lm_store_open(place, LM_STORE_WRITE, holder, &store, &err)) {
-            lm_print_error("lensmill run: ", &err);
+            lm_print_error("lensmill run", &err);
             return LM_EXIT_FAILED;
         }
     }
@@ -103,7 +103,7 @@ int lm_cmd_run(int argc, char **argv)
                           .progress_to = stderr};
     lm_run_report report;
     lm_status failed = lm_run_graph(graph, &run, &report, &err);
-    if (failed) lm_print_error("lensmill run: ", &err);
+    if (failed) lm_print_error("lensmill run", &err);
     if (failed == LM_EUSAGE) report.status = LM_EXIT_USAGE;
     else if (as_json) lm_print_report_json(stdout, graph, &report);
     else print_end(graph, &report, place);

@@ -73,7 +73,7 @@ int lm_cmd_tap(int argc, char **argv)
     LM_OWN(lm_store) store = NULL;
     lm_error err = {0};
     if (lm_store_open(lm_store_place(store_place), LM_STORE_WRITE, "tap", &store, &err)) {
-        lm_print_error("lensmill tap: ", &err);
+        lm_print_error("lensmill tap", &err);
         return LM_EXIT_FAILED;
     }
     char node[256];
@@ -87,7 +87,7 @@ int lm_cmd_tap(int argc, char **argv)
                           .tap_fn = print_record};
     lm_run_report report;
     lm_status failed = lm_run_graph(graph, &run, &report, &err);
-    if (failed) lm_print_error("lensmill tap: ", &err);
+    if (failed) lm_print_error("lensmill tap", &err);
     status = failed == LM_EUSAGE ? LM_EXIT_USAGE : report.status;
     lm_run_report_done(&report);
     return status;
