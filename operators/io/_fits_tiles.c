@@ -363,6 +363,10 @@ static lm_status read_tile(tiles *t, uint64_t row, size_t n, const lm_scaling *s
     if (size != want) {
         if (size == 8) return cannot(t, row, "has the wrong length", err);
         if (size) raw_to_integers(t, size, n);
+        /* PLIO holds no negative numbers: CFITSIO, which writes these files, puts unsigned 16-bit pixels in as they are,
+         * although BZERO then says 32768 */
+        if (t->codec == PLIO && t->hdu->bitpix == 16 && scaling->zero == 0x1p15)
+            for (size_t i = 0; i < n; i++) t->integers[i] -= 1 << 15;
         integers_to_raw(t, want, n);
     }
     lm_fits_convert(t->raw, t->hdu->bitpix, scaling, n, t->out);
