@@ -158,8 +158,10 @@ static lm_status find_dead(work *k, call *c, bool *ret, lm_error *err)
     Lensmill__DeadLetter *letter = lensmill__dead_letter__unpack(&allocator, view.size, view.data);
     lm_status kind;
     if (!letter || letter->format > LM_STORE_FORMAT || !lm_status_parse(letter->kind, &kind)) return LM_OK;
-    if (kind == LM_EIO || kind == LM_ETIMEOUT || kind == LM_EMEMORY || kind == LM_EBUG)
-        return LM_OK; /* may have passed */
+    if (kind == LM_EIO || kind == LM_ETIMEOUT || kind == LM_EMEMORY || kind == LM_EBUG) {
+        c->was_dead = true; /* may have passed */
+        return LM_OK;
+    }
     lm_error stored = {.status = kind};
     snprintf(stored.text, sizeof stored.text, "%s", letter->error);
     c->cached = true;

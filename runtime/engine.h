@@ -119,7 +119,8 @@ typedef struct call {
     unsigned first_out, n_out; /* in the batch's parcels */
     uint8_t outcome;
     bool cached, has_key, ended; /* ended: the generator has no more */
-    bool wrote, was_dead, blocked;
+    bool wrote, blocked;
+    bool was_dead, saved; /* it has a dead letter that no longer counts; a checkpoint */
     uint16_t merge_port;
     uint16_t attempts;
     /* from here on only what is not a small step needs: not cleared, written before it is read */

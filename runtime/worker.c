@@ -203,8 +203,10 @@ static lm_status gather_member(void *host, unsigned port, size_t i, lm_record **
 
 static lm_status checkpoint_save(void *host, const lm_digest *key, const void *bytes, size_t n, lm_error *err)
 {
-    lm_store *store = ((job *)host)->w->engine->options.store;
-    if (!store) return LM_OK;
+    job *j = host;
+    lm_store *store = j->w->engine->options.store;
+    if (!store || !j->c->has_key) return LM_OK;
+    j->c->saved = true;
     LM_OWN(lm_write) write = NULL;
     uint64_t ticket;
     LM_TRY(lm_write_new(&write, err));
@@ -216,12 +218,14 @@ static lm_status checkpoint_save(void *host, const lm_digest *key, const void *b
 static lm_status checkpoint_load(void *host, const lm_digest *key, lm_arena *arena, const void **ret, size_t *ret_n,
                                  lm_error *err)
 {
-    worker *w = ((job *)host)->w;
-    if (!w->engine->options.store) return LM_OK;
+    job *j = host;
+    worker *w = j->w;
+    if (!w->engine->options.store || !j->c->has_key) return LM_OK;
     LM_TRY(renew(w, err));
     lm_view view;
     LM_TRY(lm_snapshot_get(w->snapshot, LM_TABLE_CHECKPOINTS, key, sizeof *key, &view, err));
     if (!view.data) return LM_OK;
+    j->c->saved = true;
     void *copy = lm_arena_data(arena, view.size, 1);
     if (!copy) return LM_NOMEM(err);
     memcpy(copy, view.data, view.size);
@@ -247,7 +251,7 @@ static lm_status prepare(work *k, call *c, job *j, lm_error *err)
     step->host_arg = j;
     step->cancelled = &e->cancelled;
     step->id = c->id;
-    if (c->has_key) step->key = c->told;
+    step->key = c->has_key ? c->told : (lm_digest){{0}};
     if (node->is_source) {
         step->item = c->source->spec;
         return LM_OK;
@@ -280,18 +284,25 @@ static lm_status finish(work *k, call *c, job *j, lm_error *err)
     return answer_take(k, c, &j->step, err);
 }
 
-/* After a step that went well. */
+/* After a step that went well: the letter of an earlier failure and its checkpoint go. step_key: a generator's is that of an
+ * index. */
+static lm_status tidy(work *k, call *c, const lm_digest *step_key, lm_error *err)
+{
+    const engine *e = k->w->engine;
+    if (!c->has_key || !e->options.store) return LM_OK;
+    bool dead = c->was_dead || (e->options.fresh && atomic_load_explicit(&e->dead_known, memory_order_relaxed));
+    if (!dead && !c->saved) return LM_OK;
+    LM_TRY(work_writing(k, err));
+    if (dead) LM_TRY(lm_write_entry(k->write, LM_TABLE_DEAD, &c->key, sizeof c->key, NULL, 0, err));
+    if (c->saved) LM_TRY(lm_write_entry(k->write, LM_TABLE_CHECKPOINTS, step_key, sizeof *step_key, NULL, 0, err));
+    c->was_dead = c->saved = false;
+    return LM_OK;
+}
+
 static lm_status settle(work *k, call *c, lm_error *err)
 {
-    rt_node *node = k->b->node;
-    if (!node->is_generator) c->outcome = c->n_out || node->is_sink ? OUTPUT : EMPTY;
-    if (!c->has_key || !k->w->engine->options.store ||
-        !(c->was_dead || node->op->flags & LM_RANDOM || node->cost_s > 0.5))
-        return LM_OK;
-    if (!c->was_dead && c->seconds < 1) return LM_OK; /* too short to have left a checkpoint */
-    LM_TRY(work_writing(k, err));
-    if (c->was_dead) LM_TRY(lm_write_entry(k->write, LM_TABLE_DEAD, &c->key, sizeof c->key, NULL, 0, err));
-    return lm_write_entry(k->write, LM_TABLE_CHECKPOINTS, &c->key, sizeof c->key, NULL, 0, err);
+    c->outcome = c->n_out || k->b->node->is_sink ? OUTPUT : EMPTY;
+    return tidy(k, c, &c->told, err);
 }
 
 static void set_deadline(const rt_node *node, lm_step *step)
@@ -380,9 +391,11 @@ static void run_generator(work *k, call *c)
         if (status) break;
         if (j->step.ended) {
             status = answer_end(k, c, index, &err);
+            if (!status) status = tidy(k, c, &j->step.key, &err);
             break;
         }
         status = answer_take(k, c, &j->step, &err);
+        if (!status) status = tidy(k, c, &j->step.key, &err);
         if (status) break;
     }
     if (c->outcome == UNKNOWN && c->would_run) plan_count_again(c, node->n_inputs);
