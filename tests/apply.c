@@ -43,7 +43,7 @@ lm_status apply_step(const lm_operator *op, const char *params, const apply_inpu
     const char *canonical = NULL;
     lm_error_clear(err);
     first_report first = {err};
-    lm_param_reporter reporter = {report, &first};
+    lm_param_reporter reporter = {.report = report, .arg = &first};
     lm_status status = op->size && !self ? LM_NOMEM(err) : LM_OK;
     if (!status) status = lm_params_fill(op, with, ".", &arena, self, &complete, &canonical, &reporter);
     if (status == LM_EMEMORY && err && !*err->text) (void)LM_NOMEM(err); /* that is for the caller to say */

@@ -67,7 +67,7 @@ static filled *fill(const char *with)
     lm_arena_init(&f.arena);
     json_t *given = with ? json_loads(with, 0, NULL) : NULL;
     CHECK(!with || given);
-    const lm_param_reporter reporter = {report, &f.faults};
+    const lm_param_reporter reporter = {.report = report, .arg = &f.faults};
     f.status = lm_params_fill(&op, given, "/data/survey", &f.arena, &f.self, &f.complete, &f.canonical, &reporter);
     json_decref(given);
     return &f;
