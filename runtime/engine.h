@@ -19,7 +19,7 @@
 #include <pthread.h>
 #include <uv.h>
 
-enum { MAX_DEPTH = 7, MAX_BATCH = 512 };
+enum { MAX_DEPTH = 7, MAX_BATCH = 1024 };
 
 /* Where a record stands in its stream: the item of the source, then the emission's index at each fan-out. */
 typedef struct order {
@@ -315,7 +315,7 @@ typedef struct work {
 } work;
 
 /* item.c */
-batch *batch_new(rt_node *node, unsigned n);
+batch *batch_new(rt_node *node, unsigned n, size_t outputs); /* outputs: so many find room at once */
 void batch_free(batch *b);
 bool batch_emit(batch *b, unsigned port, item *it); /* takes the item; false without memory */
 

@@ -163,11 +163,11 @@ char *order_text(char buffer[128], const order *o)
     return buffer;
 }
 
-/* A batch is one allocation: calls, then their ports, then room for one item a port. */
-batch *batch_new(rt_node *node, unsigned n)
+/* A batch is one allocation: calls, then their ports, then room for one item a port, then for the outputs. */
+batch *batch_new(rt_node *node, unsigned n, size_t outputs)
 {
     size_t ports = (size_t)n * node->n_inputs;
-    size_t bytes = sizeof(batch) + n * (sizeof(call) + sizeof(parcel)) + ports * (sizeof(members) + sizeof(item *));
+    size_t bytes = sizeof(batch) + n * sizeof(call) + outputs * sizeof(parcel) + ports * (sizeof(members) + sizeof(item *));
     batch *b = lm_alloc_raw(bytes);
     if (!b) return NULL;
     memset(b, 0, sizeof *b);
@@ -175,8 +175,8 @@ batch *batch_new(rt_node *node, unsigned n)
     b->node = node;
     members *in = (members *)(void *)(b->calls + n);
     item **slots = (item **)(void *)(in + ports);
-    b->out = (parcel *)(void *)(slots + ports); /* room for one each; more: an array of its own */
-    b->cap_out = n;
+    b->out = (parcel *)(void *)(slots + ports); /* more of them: an array of its own */
+    b->cap_out = outputs;
     for (unsigned i = 0; i < n; i++) {
         memset(&b->calls[i], 0, offsetof(call, key));
         b->calls[i].window_id = NULL;

@@ -94,7 +94,12 @@ static bool generator_hold(rt_node *node, const call *c)
 static bool begin_generator(rt_node *node, size_t room)
 {
     engine *e = node->engine;
-    batch *b = batch_new(node, 1);
+    /* A known number of emissions is made in parts side by side; for an unknown one each part waits for the one before. */
+    int64_t extent = node->def->extent;
+    double n = node->cost_s > 0 ? batch_target_s / node->cost_s : 8;
+    uint64_t quota = n < 1 ? 1 : n > MAX_BATCH ? MAX_BATCH : (uint64_t)n;
+    if (quota > room) quota = room;
+    batch *b = batch_new(node, 1, quota);
     if (!b) {
         LM_NOMEM(&e->failure);
         return false;
@@ -134,11 +139,6 @@ static bool begin_generator(rt_node *node, size_t room)
         else b->done = true;
         return true;
     }
-    /* A known number of emissions is made in parts side by side; for an unknown one each part waits for the one before. */
-    int64_t extent = node->def->extent;
-    double n = node->cost_s > 0 ? batch_target_s / node->cost_s : 8;
-    uint64_t quota = n < 1 ? 1 : n > MAX_BATCH ? MAX_BATCH : (uint64_t)n;
-    if (quota > room) quota = room;
     if (extent >= 0 && node->gen_next + quota > (uint64_t)extent) quota = (uint64_t)extent - node->gen_next;
     c->index = node->gen_next;
     c->index_end = node->gen_next += quota;
@@ -157,7 +157,7 @@ static bool begin(rt_node *node)
     engine *e = node->engine;
     if (node->is_source && !node->listed) {
         if (node->busy_listing || !may_begin(node)) return false;
-        batch *b = batch_new(node, 1);
+        batch *b = batch_new(node, 1, 1);
         if (!b) {
             LM_NOMEM(&e->failure);
             return false;
@@ -173,7 +173,7 @@ static bool begin(rt_node *node)
     if (node->is_generator) return !node->gen_waiting && begin_generator(node, room);
     size_t wanted = node->is_gather ? 1 : wanted_calls(node);
     if (wanted > room) wanted = room;
-    batch *b = batch_new(node, (unsigned)wanted);
+    batch *b = batch_new(node, (unsigned)wanted, wanted);
     if (!b) {
         LM_NOMEM(&e->failure);
         return false;

@@ -103,7 +103,7 @@ static lm_status recompute(worker *w, item *it, unsigned depth, lm_record **ret,
                             item_id(it));
     if (depth >= MAX_RECOMPUTE) return LM_FAIL(err, LM_EBUG, "more than %d steps deep to compute again", MAX_RECOMPUTE);
     rt_node *node = o->node;
-    batch *b = batch_new(node, 1);
+    batch *b = batch_new(node, 1, 1);
     if (!b) return LM_NOMEM(err);
     b->n = 1;
     call *c = &b->calls[0];
