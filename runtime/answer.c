@@ -115,6 +115,19 @@ static lm_status emit_row(work *k, call *c, const Lensmill__Step *row, const lm_
     return LM_OK;
 }
 
+/* A row that a node with `cache: none` left names records that are nowhere: to a node that keeps its records it is a miss,
+ * and what is computed takes its place. */
+static bool is_hollow(const rt_node *node, call *c, const Lensmill__Step *row, uint64_t index)
+{
+    for (size_t i = 0; i < row->n_outputs && node->writes_artifacts; i++) {
+        const Lensmill__Output *output = row->outputs[i];
+        if (output->artifact.len || output->digest.len != sizeof(lm_digest)) continue;
+        lm_digest ident = ident_virtual(&c->key, output->port, index);
+        if (memcmp(ident.bytes, output->digest.data, sizeof ident.bytes) == 0) return c->hollow = true;
+    }
+    return false;
+}
+
 /* A file that was written for this key and is still what it was. */
 static lm_status find_receipts(work *k, call *c, bool *ret, lm_error *err)
 {
@@ -147,12 +160,19 @@ static lm_status find_receipts(work *k, call *c, bool *ret, lm_error *err)
     }
 }
 
+/* A letter's name. A generator's is that of the emission that failed: what came before it stands. */
+static lm_digest dead_key(const rt_node *node, const call *c)
+{
+    return node->is_generator ? key_of_index(&c->key, c->at) : c->key;
+}
+
 static lm_status find_dead(work *k, call *c, bool *ret, lm_error *err)
 {
     *ret = false;
     if (!atomic_load_explicit(&k->w->engine->dead_known, memory_order_relaxed)) return LM_OK;
     lm_view view;
-    LM_TRY(lm_snapshot_get(k->w->snapshot, LM_TABLE_DEAD, &c->key, sizeof c->key, &view, err));
+    lm_digest key = dead_key(k->b->node, c);
+    LM_TRY(lm_snapshot_get(k->w->snapshot, LM_TABLE_DEAD, &key, sizeof key, &view, err));
     if (!view.data) return LM_OK;
     ProtobufCAllocator allocator = {arena_alloc, arena_free, &k->w->arena};
     Lensmill__DeadLetter *letter = lensmill__dead_letter__unpack(&allocator, view.size, view.data);
@@ -189,25 +209,27 @@ lm_status answer_find(work *k, call *c, bool *ret, lm_error *err)
     if (node->writes_rows && !node->is_generator) {
         Lensmill__Step *row;
         LM_TRY(find_row(k->w, &c->key, &row, err));
-        if (row) {
+        if (row && !is_hollow(node, c, row, 0)) {
             LM_TRY(emit_row(k, c, row, &c->key, 0, err));
             c->outcome = c->n_out ? OUTPUT : EMPTY;
             c->cached = *ret = true;
             return LM_OK;
         }
     }
-    /* What a generator gave before it died stands: its letter is looked for where that ends. */
-    return node->is_generator && node->writes_rows ? LM_OK : find_dead(k, c, ret, err);
+    return node->is_generator ? LM_OK : find_dead(k, c, ret, err);
 }
 
 lm_status answer_find_index(work *k, call *c, uint64_t index, bool *ret, bool *ret_ended, lm_error *err)
 {
     *ret = *ret_ended = false;
-    if (!k->w->snapshot || k->force || k->w->engine->options.fresh || !k->b->node->writes_rows) return LM_OK;
+    c->at = index;
+    if (!k->w->snapshot || k->force || k->w->engine->options.fresh || !c->has_key) return LM_OK;
+    bool dead;
+    if (!k->b->node->writes_rows) return find_dead(k, c, &dead, err);
     Lensmill__Step *row;
     lm_digest key = key_of_index(&c->key, index);
     LM_TRY(find_row(k->w, &key, &row, err));
-    if (row) {
+    if (row && !is_hollow(k->b->node, c, row, index)) {
         LM_TRY(emit_row(k, c, row, &key, index, err));
         *ret = true;
         return LM_OK;
@@ -216,7 +238,6 @@ lm_status answer_find_index(work *k, call *c, uint64_t index, bool *ret, bool *r
         LM_TRY(find_row(k->w, &c->key, &row, err));
         *ret_ended = row && row->complete && index >= row->count;
     }
-    bool dead;
     return *ret_ended ? LM_OK : find_dead(k, c, &dead, err);
 }
 
@@ -373,6 +394,7 @@ static lm_status put_step(work *k, call *c, const lm_digest *key, Lensmill__Outp
     lensmill__step__pack(&row, bytes);
     lm_part part = {bytes, size};
     c->wrote = true;
+    if (c->hollow) return lm_write_replace_row(k->write, LM_ROW_STEP, key, &part, 1, NULL, NULL, err);
     return put_row(k, LM_ROW_STEP, key, &part, 1, NULL, NULL, err);
 }
 
@@ -628,9 +650,10 @@ static lm_status bury(work *k, call *c, lm_status kind, const char *text, lm_err
         }
     }
     LM_TRY(work_writing(k, err));
+    lm_digest key = dead_key(node, c);
     Lensmill__DeadLetter letter = LENSMILL__DEAD_LETTER__INIT;
     letter.format = LM_STORE_FORMAT;
-    letter.key = (ProtobufCBinaryData){sizeof c->key.bytes, c->key.bytes};
+    letter.key = (ProtobufCBinaryData){sizeof key.bytes, key.bytes};
     letter.graph = (char *)(uintptr_t)e->graph->name;
     letter.node = (char *)(uintptr_t)node->def->name;
     letter.op = (char *)(uintptr_t)node->op->name;
@@ -644,7 +667,7 @@ static lm_status bury(work *k, call *c, lm_status kind, const char *text, lm_err
     uint8_t *bytes = lm_arena_data(&k->w->arena, size, 1);
     if (!bytes) return LM_NOMEM(err);
     lensmill__dead_letter__pack(&letter, bytes);
-    return lm_write_entry(k->write, LM_TABLE_DEAD, &c->key, sizeof c->key, bytes, size, err);
+    return lm_write_entry(k->write, LM_TABLE_DEAD, &key, sizeof key, bytes, size, err);
 }
 
 void answer_fail(work *k, call *c, lm_status status, const lm_error *failed)

@@ -229,6 +229,20 @@ static lm_status make_recipes(engine *e, lm_write *write, lm_error *err)
     return LM_OK;
 }
 
+/* Equal steps share one row: of two nodes that may take them, either both store their records or neither. */
+static void share_rows(engine *e)
+{
+    for (size_t i = 0; i < e->n_nodes; i++)
+        for (size_t k = 0; k < e->n_nodes; k++) {
+            const rt_node *a = &e->nodes[i];
+            rt_node *b = &e->nodes[k];
+            if (!a->writes_artifacts || b->writes_artifacts || !b->writes_rows) continue;
+            if (!lm_digest_equal(&a->recipe, &b->recipe)) continue;
+            b->writes_artifacts = true;
+            b->keeps_origin = false;
+        }
+}
+
 static bool last_run(void *arg, lm_view key, lm_view value)
 {
     uint64_t number = 0;
@@ -300,6 +314,7 @@ static lm_status begin_run(engine *e, lm_error *err)
     LM_OWN(lm_write) write = NULL;
     LM_TRY(lm_write_new(&write, err));
     LM_TRY(make_recipes(e, write, err));
+    share_rows(e);
     LM_TRY(put_run(e, write, false, err));
     uint64_t ticket;
     e->report->run = e->run;
@@ -313,6 +328,7 @@ static lm_status put_costs(engine *e, lm_write *write, lm_error *err)
         const rt_node *node = &e->nodes[i];
         if (!node->def) continue;
         uint64_t computed = node->report->ran;
+        if (node->is_generator && node->def->extent < 0) computed = node->report->in - node->report->cached;
         if (!computed || !(node->report->seconds > 0)) continue;
         double cost = node->report->seconds / (double)computed;
         char key[128], hex[65];
@@ -323,6 +339,18 @@ static lm_status put_costs(engine *e, lm_write *write, lm_error *err)
         LM_TRY(lm_write_entry(write, LM_TABLE_META, key, n, &cost, sizeof cost, err));
     }
     return LM_OK;
+}
+
+static void mark_uncounted(engine *e)
+{
+    for (size_t i = 0; i < e->n_edges; i++) { /* in the order of the nodes that they lead to */
+        const edge *at = &e->edges[i];
+        const rt_node *from = at->from;
+        bool open = from->is_generator && from->def->extent < 0 && at->from_port != LM_ERRORS_PORT &&
+                    from->report->would_run + from->report->unknown > 0;
+        bool window = at->to->is_gather && at->to->def->window_all;
+        if ((open || from->report->uncounted) && !window) at->to->report->uncounted = true;
+    }
 }
 
 static void expect_costs(engine *e)
@@ -519,6 +547,7 @@ lm_status lm_run_graph(const lm_graph *graph, const lm_run_options *options, lm_
     if (!status && !e->stopping) status = check_books(e, err);
     ret->dead = e->dead;
     ret->status = status ? 1 : e->stopping ? 128 + e->stop_signal : e->dead ? 3 : 0;
+    if (e->plan) mark_uncounted(e);
     if (e->plan) expect_costs(e);
     lm_error ending = {0};
     lm_status ended = end_run(e, &ending);

@@ -120,6 +120,7 @@ typedef struct call {
     uint8_t outcome;
     bool cached, has_key, ended; /* ended: the generator has no more */
     bool wrote, blocked;
+    bool hollow;          /* what is stored names records that are not kept */
     bool was_dead, saved; /* it has a dead letter that no longer counts; a checkpoint */
     uint16_t merge_port;
     uint16_t attempts;
@@ -131,6 +132,7 @@ typedef struct call {
     const char *failed_in;
     char *window_id;           /* of a gather; owned */
     uint64_t index, index_end; /* generator: emissions to make in this call */
+    uint64_t at;               /* and the one under way, or that failed */
     uint32_t would_run;        /* steps (of a generator: emissions) that ran, or in a plan would run */
 } call;
 

@@ -293,7 +293,8 @@ static lm_status tidy(work *k, call *c, const lm_digest *step_key, lm_error *err
     bool dead = c->was_dead || (e->options.fresh && atomic_load_explicit(&e->dead_known, memory_order_relaxed));
     if (!dead && !c->saved) return LM_OK;
     LM_TRY(work_writing(k, err));
-    if (dead) LM_TRY(lm_write_entry(k->write, LM_TABLE_DEAD, &c->key, sizeof c->key, NULL, 0, err));
+    const lm_digest *letter = k->b->node->is_generator ? step_key : &c->key;
+    if (dead) LM_TRY(lm_write_entry(k->write, LM_TABLE_DEAD, letter, sizeof *letter, NULL, 0, err));
     if (c->saved) LM_TRY(lm_write_entry(k->write, LM_TABLE_CHECKPOINTS, step_key, sizeof *step_key, NULL, 0, err));
     c->was_dead = c->saved = false;
     return LM_OK;
@@ -417,6 +418,7 @@ static bool look_up(work *k, call *c)
     bool found = false;
     c->first_out = (unsigned)k->b->n_out;
     c->n_out = 0;
+    c->at = 0;
     if (c->error) { /* the loop found no partner for it */
         err = *c->error;
         c->error = lm_free(c->error);
