@@ -28,7 +28,7 @@ static int add_file(const lm_store *store, const char *below, uint64_t *sum)
 
 lm_status lm_store_stat(lm_store *store, lm_store_stats *ret, lm_error *err)
 {
-    lm_store_stats stats = {.format = LM_STORE_FORMAT};
+    lm_store_stats stats = {.format = LM_STORE_FORMAT, .longest_put_s = 1e-9 * (double)store->longest_put_ns};
     LM_OWN(lm_snapshot) snapshot = NULL;
     LM_TRY(lm_store_snapshot(store, &snapshot, err));
     LM_TRY(lm_snapshot_rows(snapshot, 0, false, count, &stats, err));

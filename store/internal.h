@@ -59,6 +59,7 @@ struct lm_store {
     uint64_t scanned_from, scanned; /* LM_STORE_READ: pending has the log's rows after the one, up to the other */
 
     size_t searches; /* the writer's, of the index */
+    _Atomic uint64_t longest_put_ns;
     _Atomic size_t backlog;
     pthread_t thread;
     bool started;

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 static const size_t GROUP_BYTES = (size_t)64 << 20, JOURNAL_BYTES = (size_t)64 << 20;
 enum { PENDING_LEAST = 1 << 17, PENDING_MOST = 1 << 21, FILTER_LEAST = 1 << 20, FILTER_MOST = 1 << 27 };
@@ -99,14 +100,27 @@ static int put_journal(group *c, const lm_write *first)
     return 0;
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
 static int fill_log(group *c, const lm_write *writes)
 {
+    uint64_t before = now_ns();
     size_t n_rows = 0;
     for (const lm_write *w = writes; w; w = w->next) n_rows += w->n_rows;
     if (!lm_pending_reserve(c->store->pending, n_rows)) return ENOMEM;
     for (const lm_write *w = writes; w; w = w->next) {
         int code = 0;
-        for (size_t i = 0; !code && i < w->n_rows; i++) code = put_row(c, &w->rows[i]);
+        for (size_t i = 0; !code && i < w->n_rows; i++) {
+            code = put_row(c, &w->rows[i]);
+            uint64_t after = now_ns();
+            if (after - before > c->store->longest_put_ns) c->store->longest_put_ns = after - before;
+            before = after;
+        }
         if (!code && w->checkpoints.size) code = lm_table_apply(c->g, c->log, w->checkpoints.at, w->checkpoints.size);
         if (code) return code;
     }

@@ -223,6 +223,9 @@ static void old(uint64_t rows)
     double collected = now() - start;
     double after = put_rows(store, 2 * rows, MORE, 64, 0);
     double more = put_rows(store, 3 * rows, 5 * MORE, 64, 0);
+    lm_store_stats before;
+    if (lm_store_stat(store, &before, &err)) die("%s", err.text);
+    double longest = before.longest_put_s;
     start = now();
     lm_store_close(store);
     double closing = now() - start;
@@ -232,14 +235,15 @@ static void old(uint64_t rows)
     double reopened = put_rows(store, 4 * rows, MORE, 64, 0);
     lm_store_stats stats;
     if (lm_store_stat(store, &stats, &err)) die("%s", err.text);
+    if (stats.longest_put_s > longest) longest = stats.longest_put_s;
     lm_store_close(store);
     clear();
     printf(
         "case=old rows=%llu fresh_rows_per_s=%.0f fill_rows_per_s=%.0f before_collect_rows_per_s=%.0f collect_s=%.1f "
         "after_rows_per_s=%.0f ratio_to_fresh=%.2f two_million_more_rows_per_s=%.0f ratio_two_million=%.2f "
-        "close_s=%.2f open_s=%.3f reopened_rows_per_s=%.0f gb_on_disk=%.2f memory_mb=%.0f\n",
+        "close_s=%.2f open_s=%.3f reopened_rows_per_s=%.0f longest_put_ms=%.1f gb_on_disk=%.2f memory_mb=%.0f\n",
         (unsigned long long)rows, MORE / reference, (double)rows / filled, MORE / last, collected, MORE / after,
-        reference / after, 5 * MORE / more, 5 * reference / more, closing, opening, MORE / reopened,
+        reference / after, 5 * MORE / more, 5 * reference / more, closing, opening, MORE / reopened, 1e3 * longest,
         (double)stats.file_bytes / 1e9, memory_mb());
 }
 
