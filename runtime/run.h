@@ -80,6 +80,7 @@ typedef struct lm_node_report {
     uint64_t records;                     /* records that it gave out, over all ports */
     uint64_t unmatched, skipped, retried; /* of empty: without a partner; on_error: skip; attempts beyond the first */
     uint64_t unknown;                     /* plan: steps whose inputs are not known yet */
+    bool uncounted; /* plan: nor is their number, as a generator above must run that ends when it likes */
     uint64_t would_run; /* plan: steps that are not in the store; of a generator of a known number of outputs: outputs */
     uint64_t again;     /* plan: steps under `cache: none` to be computed again for what would run below */
     uint64_t ran;       /* the same count as would_run, of what did run */
