@@ -109,6 +109,9 @@ static void lone_dead(rt_node *node, const char *text)
     if (!e->report->first_dead) e->report->first_dead = lm_strdup(text);
 }
 
+/* In a plan, a key of a port's table: one of the partners that are not known yet, whose attributes and ids may be anything. */
+static const char anybody[] = "\001";
+
 /* Puts a record of a lookup or join port into the port's table. The first item with a key decides what its partner meets,
  * whenever that one comes: so the result does not depend on which branch is faster. */
 static void table_add(rt_node *node, inlet *in, item *it)
@@ -119,6 +122,18 @@ static void table_add(rt_node *node, inlet *in, item *it)
     bool by_id = strcmp(node->def->join_on, "id") == 0, record = it->kind == ITEM_RECORD;
     if (!by_id && (it->kind == ITEM_EMPTY || it->kind == ITEM_FAILED)) {
         item_unref(it); /* a tombstone has no attributes: its partners stay unmatched */
+        return;
+    }
+    if (it->kind == ITEM_UNKNOWN && !lm_map_has(&in->table, anybody)) {
+        if (!lm_map_put(&in->table, anybody, it, NULL)) {
+            item_unref(it);
+            LM_NOMEM(&e->failure);
+            return;
+        }
+        item_ref(it);
+    }
+    if (it->kind == ITEM_UNKNOWN && !by_id) {
+        item_unref(it);
         return;
     }
     const char *key = record ? join_key(node, it, buffer, &err) : item_id(it);
@@ -188,6 +203,12 @@ static void broadcast_read(rt_node *node, inlet *in)
     }
 }
 
+static item *get_ref(const lm_map *table, const char *key)
+{
+    item *it = lm_map_get(table, key);
+    return it ? item_ref(it) : NULL;
+}
+
 /* The partners of the head of the primary port. */
 static ready find_partners(rt_node *node, const item *head, call *c)
 {
@@ -221,6 +242,8 @@ static ready find_partners(rt_node *node, const item *head, call *c)
         else table_read(node, in, in->port->kind == LM_PORT_STREAM ? key : NULL);
         bool ended = inlet_ended(in);
         item *partner = in->port->kind == LM_PORT_BROADCAST ? in->broadcast : lm_map_get(&in->table, key);
+        if (!partner && e->plan && ended && in->port->kind != LM_PORT_BROADCAST)
+            partner = lm_map_get(&in->table, anybody);
         char text[LM_ERROR_TEXT];
         if (!partner) {
             if (!ended) {
@@ -259,8 +282,9 @@ static ready find_partners(rt_node *node, const item *head, call *c)
         inlet *in = &node->inputs[i];
         if (i == node->primary || !in->n_edges) continue;
         item *partner = in->port->kind == LM_PORT_BROADCAST ? item_ref(in->broadcast)
-                        : in->port->kind == LM_PORT_LOOKUP  ? item_ref(lm_map_get(&in->table, key))
+                        : in->port->kind == LM_PORT_LOOKUP  ? get_ref(&in->table, key)
                                                             : lm_map_remove(&in->table, key);
+        if (!partner) partner = get_ref(&in->table, anybody);
         c->in[i].items[0] = partner;
         c->in[i].n = 1;
     }

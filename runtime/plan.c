@@ -70,10 +70,10 @@ void plan_tell(work *k, const call *c)
         return;
     }
     lm_planned step = {.node = node->def,
-                       .how = c->would_run              ? LM_PLANNED_RUNS
-                              : c->outcome == UNKNOWN   ? LM_PLANNED_UNKNOWN
-                              : c->error                ? LM_PLANNED_DEAD
-                                                        : LM_PLANNED_STORED,
+                       .how = c->would_run            ? LM_PLANNED_RUNS
+                              : c->outcome == UNKNOWN ? LM_PLANNED_UNKNOWN
+                              : c->error              ? LM_PLANNED_DEAD
+                                                      : LM_PLANNED_STORED,
                        .id = c->id,
                        .key = c->has_key ? &c->key : NULL,
                        .error = c->error ? c->error->text : NULL,

@@ -35,7 +35,9 @@ static const lm_command command = {
     .doc =
         "Sources list their items and every step is looked up in the store; nothing is computed or written, and a run "
         "may hold the store meanwhile. What depends on a step that would run is not known yet: if that step gives "
-        "what it gave before, nothing below it runs. Such counts are the most there can be.\n\n"
+        "what it gave before, nothing below it runs. Such counts are the most there can be; a ? stands where not even "
+        "that is "
+        "known.\n\n"
         "With --why, the stored step that is nearest is compared with the one that would run: operator, parameters, "
         "seed, code, inputs, files. The times are those of former runs.",
     .options = options,
@@ -46,7 +48,7 @@ static const lm_command command = {
 typedef struct total {
     double work_s, wall_s;
     uint64_t runs, unknown;
-    const char *unpriced[4]; /* nodes of which no time is known */
+    const char *unpriced[4]; /* nodes of which no time is known, or not how much they have to do */
     size_t n_unpriced;
 } total;
 
@@ -59,7 +61,7 @@ static total sum_up(const lm_run_report *report, unsigned n_workers)
         t.runs += r->would_run;
         t.unknown += r->unknown;
         if (!r->would_run && !r->unknown && !r->again) continue;
-        if (!isfinite(r->expected_s)) {
+        if (!isfinite(r->expected_s) || lm_plan_count(r).uncounted) {
             if (t.n_unpriced < 4) t.unpriced[t.n_unpriced] = r->node->name;
             t.n_unpriced++;
             continue;
@@ -86,13 +88,16 @@ static void print_table(const lm_run_report *report)
         lm_plan_counts c = lm_plan_count(r);
         lm_columns_add(&columns, "%s", r->node->name);
         const uint64_t numbers[] = {c.steps, c.cached, c.runs, c.unknown, c.dead};
-        for (size_t k = 0; k < 4 + (size_t)dead; k++) lm_columns_add(&columns, "%llu", (unsigned long long)numbers[k]);
+        for (size_t k = 0; k < 4 + (size_t)dead; k++) {
+            if (c.uncounted && (k == 0 || k == 3)) lm_columns_add(&columns, "?");
+            else lm_columns_add(&columns, "%llu", (unsigned long long)numbers[k]);
+        }
         char time[32];
         bool busy = c.runs || c.unknown || r->again;
         lm_columns_add(&columns, "%s",
-                       !busy                     ? "-"
-                       : isfinite(r->expected_s) ? lm_text_duration(time, r->expected_s)
-                                                 : "?");
+                       !busy                                     ? "-"
+                       : isfinite(r->expected_s) && !c.uncounted ? lm_text_duration(time, r->expected_s)
+                                                                 : "?");
     }
     lm_columns_print(&columns, stdout, 0, 0);
     for (size_t i = 0; i < report->n_nodes; i++)
@@ -109,13 +114,13 @@ static void print_total(const total *t, unsigned n_workers)
         return;
     }
     if (t->n_unpriced && !(t->work_s > 0)) {
-        puts("\nhow long is not known: no former run of these operators is in the store");
+        puts("\nhow long cannot be told: no former run of these operators is in the store");
         return;
     }
     printf("\n%s %s of work on %u worker%s", t->unknown ? "at most about" : "about", lm_text_duration(time, t->wall_s),
            n_workers, n_workers == 1 ? "" : "s");
     for (size_t i = 0; i < t->n_unpriced && i < 4; i++)
-        printf("%s\"%s\"", i ? ", " : ", and what no former run tells the time of: ", t->unpriced[i]);
+        printf("%s\"%s\"", i ? ", " : ", and what cannot be told: ", t->unpriced[i]);
     if (t->n_unpriced > 4) printf(" and %zu more nodes", t->n_unpriced - 4);
     putchar('\n');
 }
@@ -133,6 +138,7 @@ static void print_json(const lm_graph *graph, const lm_run_report *report, const
                                  "would_run", (json_int_t)c.runs, "unknown", (json_int_t)c.unknown, "again",
                                  (json_int_t)r->again, "dead", (json_int_t)c.dead, "expected_seconds",
                                  isfinite(r->expected_s) ? json_real(r->expected_s) : json_null());
+        json_object_set_new(node, "uncounted", json_boolean(c.uncounted));
         if (reasons) json_object_set_new(node, "why", lm_why_json(reasons, r->node));
         json_array_append_new(nodes, node);
     }

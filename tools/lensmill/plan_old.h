@@ -49,6 +49,7 @@ typedef struct lm_plan_reason {
 /* What the table says of a node. A generator of a known number of outputs is counted in outputs, all others in steps. */
 typedef struct lm_plan_counts {
     uint64_t steps, cached, runs, unknown, dead;
+    bool uncounted; /* what is not known yet cannot be counted */
 } lm_plan_counts;
 lm_plan_counts lm_plan_count(const lm_node_report *report);
 

@@ -67,9 +67,10 @@ lm_plan_counts lm_plan_count(const lm_node_report *r)
     uint64_t dead = r->dead + r->blocked;
     if (r->node->op->shape == LM_GENERATOR && r->node->extent >= 0) {
         uint64_t unknown = r->unknown * (uint64_t)r->node->extent, rest = r->would_run + unknown;
-        return (lm_plan_counts){r->records, r->records > rest ? r->records - rest : 0, r->would_run, unknown, dead};
+        return (lm_plan_counts){r->records,  r->records > rest ? r->records - rest : 0, r->would_run, unknown, dead,
+                                r->uncounted};
     }
-    return (lm_plan_counts){r->in, r->cached, r->would_run, r->unknown, dead};
+    return (lm_plan_counts){r->in, r->cached, r->would_run, r->unknown, dead, r->uncounted && r->unknown};
 }
 
 /* ---- while the plan is made ---- */
@@ -279,7 +280,8 @@ static void print_group(const lm_why *w, const group *g, const lm_plan_counts *c
 {
     bool outputs = g->node->op->shape == LM_GENERATOR && g->node->extent >= 0 && g->how == LM_PLANNED_RUNS;
     printf("%-*s  ", width, first ? g->node->name : "");
-    if (!w->record)
+    if (!w->record && c->uncounted && g->how == LM_PLANNED_UNKNOWN) printf("nobody knows how many ");
+    else if (!w->record)
         printf("%llu of %llu ", (unsigned long long)(outputs ? g->outputs : g->steps), (unsigned long long)c->steps);
     else if (g->steps > 1) printf("%llu steps ", (unsigned long long)g->steps);
     printf("%s%s%s", verbs[g->how], *g->text ? ": " : "", g->text);
