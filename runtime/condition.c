@@ -354,7 +354,7 @@ static lm_status no_truth(const lm_condition *c, const char *what, lm_error *err
 lm_status lm_condition_test(lm_condition *c, const lm_record *record, bool *ret, lm_error *err)
 {
     if (c->source.bare) {
-        lm_value value;
+        lm_value value = lm_null();
         char buffer[64];
         LM_TRY(bare_value(c, record, &value, err));
         if (value.kind != LM_KIND_BOOL) return no_truth(c, lm_value_text(value, buffer), err);
@@ -363,7 +363,7 @@ lm_status lm_condition_test(lm_condition *c, const lm_record *record, bool *ret,
     }
     program *p;
     LM_TRY(program_of_thread(c, &p, err));
-    jv result;
+    jv result = jv_null();
     LM_TRY(evaluate(c, p, record, &result, err));
     jv_kind kind = jv_get_kind(result);
     if (kind != JV_KIND_TRUE && kind != JV_KIND_FALSE) {
@@ -382,7 +382,7 @@ lm_status lm_condition_value(lm_condition *c, const lm_record *record, lm_value 
     if (c->source.bare) return bare_value(c, record, ret, err);
     program *p;
     LM_TRY(program_of_thread(c, &p, err));
-    jv result;
+    jv result = jv_null();
     LM_TRY(evaluate(c, p, record, &result, err));
     lm_status status = LM_OK;
     switch (jv_get_kind(result)) {

@@ -96,6 +96,7 @@ static size_t step_of(const char *text)
 /* The line and a caret under its column. A long line is cut to what surrounds the column. */
 static void quote(lm_text *out, const lm_fault *fault)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a fault with a line has a source */
     const char *at = fault->source->bytes, *end = at + fault->source->n;
     for (unsigned line = 1; line < fault->line; line++) {
         const char *next = memchr(at, '\n', (size_t)(end - at));

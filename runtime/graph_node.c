@@ -137,6 +137,7 @@ static void fill_params(reading *r)
             return;
         }
     }
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a draft without operator is broken and does not come here */
     node->self = lm_arena_alloc(l->arena, 1, draft->op->size);
     lm_status status = node->self ? lm_params_fill(draft->op, with, draft->scope->folder, l->arena, node->self,
                                                    &node->params, &node->canonical, &reporter)

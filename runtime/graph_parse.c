@@ -64,6 +64,7 @@ static const char *folder_of(lm_loader *l, const char *path)
 static void cannot_read(lm_loader *l, const lm_scope *scope, const char *name, const char *why)
 {
     if (scope->parent) {
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): who has a parent has an owner */
         const lm_yaml *op = lm_yaml_get(scope->owner->body, "op");
         lm_graph_fault(l, scope->parent, op ? op->line : 0, op ? op->column : 0, NULL,
                        "the sub-graph \"%s\" cannot be read: %s", name, why);
@@ -117,6 +118,7 @@ static lm_source *read_source(lm_loader *l, lm_scope *scope, const char *name)
 static lm_variable *variable_of(lm_scope *scope, const char *name, size_t n)
 {
     for (size_t i = 0; i < scope->n_variables; i++)
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): n_variables is 0 while there is no array */
         if (strncmp(scope->variables[i].param.name, name, n) == 0 && !scope->variables[i].param.name[n])
             return &scope->variables[i];
     return NULL;
@@ -489,6 +491,7 @@ static void read_params(lm_loader *l, lm_scope *scope, const lm_yaml *with)
             return;
         }
     }
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): there are variables only if there are params */
     for (size_t i = 0; scope->variables && i < params->n; i++) {
         lm_variable *variable = &scope->variables[i];
         const lm_yaml_entry *entry = &params->entries[i];
@@ -688,6 +691,7 @@ static bool recursive(lm_loader *l, const lm_scope *scope)
 {
     for (const lm_scope *s = scope->parent; s; s = s->parent)
         if (strcmp(s->source->path, scope->source->path) == 0) {
+            /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): who has a parent has an owner */
             const lm_yaml *op = lm_yaml_get(scope->owner->body, "op");
             lm_graph_fault(l, scope->parent, op->line, op->column, NULL, "the graph \"%s\" would contain itself",
                            scope->source->name);

@@ -104,7 +104,7 @@ static json_t *param_schema(maker *m, const lm_param *p)
     json_t *value = p->type != LM_P_PATH ? lm_param_default(p, NULL, NULL)
                     : p->text            ? json_string(p->text)
                                          : json_null();
-    if (value && json_is_null(value)) json_decref(value);
+    if (json_is_null(value)) json_decref(value);
     else set(m, schema, "default", value);
     return schema;
 }

@@ -528,7 +528,7 @@ static size_t report_unknowns(const lm_operator *op, const json_t *with, const l
 lm_status lm_params_fill(const lm_operator *op, const json_t *with, const char *folder, lm_arena *arena, void *self,
                          json_t **ret_complete, const char **ret_canonical, const lm_param_reporter *reporter)
 {
-    if (with && json_is_null(with)) with = NULL;
+    if (json_is_null(with)) with = NULL;
     if (with && !json_is_object(with)) {
         report(reporter, "", "\"with\" must be a map of parameters", NULL);
         return LM_EGRAPH;

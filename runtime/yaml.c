@@ -175,6 +175,7 @@ static bool close_level(builder *b)
         if (!node->entries) return !(b->nomem = true);
         memcpy(node->entries, top->entries, top->n * sizeof *node->entries);
     }
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a level was opened with a node */
     node->n = top->n;
     top->entries = lm_free(top->entries);
     b->depth--;

@@ -275,6 +275,7 @@ static lm_status filter_spectrum(const lm_convolver *c, const lm_wiener_options 
                 gain = power + o->balance * laplacian * laplacian;
                 gain = gain > 0 ? 1 / gain : 0;
             } else {
+                /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): measure_rings() filled it for this method */
                 double signal = r.power[ring_of(&r, i, j, c->n1, c->n2)];
                 gain = power * signal + noise > 0 ? signal / (power * signal + noise) : 0;
             }

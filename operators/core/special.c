@@ -134,6 +134,7 @@ static void ks_multiply(const ks_matrix *a, const ks_matrix *b, size_t m, ks_mat
     }
     ret->exponent = a->exponent + b->exponent;
     int e;
+    /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): m is 1 or more */
     (void)frexp(ret->at[m / 2][m / 2], &e);
     if (e > 400 || e < -400) {
         for (size_t i = 0; i < m; i++)

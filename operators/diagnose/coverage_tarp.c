@@ -193,7 +193,7 @@ static lm_status count_draws(const tarp *t, lm_step *step, const points *p, lm_t
         const double *draws = tensor->data;
         if (tensor->dtype != LM_F64) {
             if (count > room) {
-                converted = lm_free(converted);
+                lm_free(converted);
                 converted = lm_alloc_data(count * sizeof(double));
                 if (!converted) return LM_NOMEM(err);
                 room = count;

@@ -155,6 +155,7 @@ static lm_status read_pixels(lm_fits *fits, const lm_hdu *hdu, const lm_scaling 
         return LM_OK;
     }
     uint8_t chunk[CHUNK];
+    /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): BITPIX is at least 8: lm_fits_open() checked it */
     size_t step = CHUNK / size, width = lm_dtype_size(tensor->dtype);
     for (size_t i = 0; i < n; i += step) {
         size_t part = n - i < step ? n - i : step;

@@ -141,10 +141,9 @@ static lm_status binary_field(lm_table *t, const lm_cards *cards, size_t i, uint
     field *f = &t->fields[i];
     const char *form = text_of(cards, "TFORM", i + 1);
     if (!form) return bad_form(t, i, form, err);
-    char *end;
+    char *end = (char *)(uintptr_t)form;
     errno = 0;
     f->repeat = isdigit((unsigned char)form[0]) ? strtoull(form, &end, 10) : 1;
-    if (!isdigit((unsigned char)form[0])) end = (char *)(uintptr_t)form;
     f->type = *end;
     if (errno || f->repeat > t->row_bytes * 8) return bad_form(t, i, form, err);
     if (f->type == 'X') f->width = (f->repeat + 7) / 8;

@@ -119,7 +119,7 @@ static int run_rate(const bench_case *c, const char *place)
     for (int64_t i = 0; i < repeat; i++) {
         LM_OWN(lm_store) store = NULL;
         if (c->stored && !(store = open_store(place, true))) return LM_EXIT_FAILED;
-        lm_run_report report;
+        lm_run_report report = {0};
         double began = lm_now_s();
         int status = run_once(c, place, store, &report);
         double took = lm_now_s() - began;
@@ -141,7 +141,7 @@ static int run_replay(const bench_case *c, const char *place)
     for (int64_t i = 0; i <= repeat; i++) {
         LM_OWN(lm_store) store = open_store(place, i == 0);
         if (!store) return LM_EXIT_FAILED;
-        lm_run_report report;
+        lm_run_report report = {0};
         double began = lm_now_s();
         int status = run_once(c, place, store, &report);
         double took = lm_now_s() - began;
@@ -187,7 +187,7 @@ static int run_memory(const bench_case *c, const char *place)
 {
     int64_t n = records ? records : c->records;
     LM_OWN(lm_store) store = c->stored ? open_store(place, true) : NULL;
-    lm_run_report report;
+    lm_run_report report = {0};
     watch w = {.n = 0};
     if (pthread_create(&w.thread, NULL, watch_memory, &w)) return LM_EXIT_FAILED;
     double began = lm_now_s();

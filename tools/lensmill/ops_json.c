@@ -45,9 +45,9 @@ char *lm_ops_default(const lm_param *p)
     json_t *value = default_json(p);
     lm_text text;
     lm_text_init(&text);
-    if (value && json_is_string(value)) lm_text_add(&text, json_string_value(value));
+    if (json_is_string(value)) lm_text_add(&text, json_string_value(value));
     else if (value) lm_json_canonical(&text, value);
-    if (value && json_is_string(value) && !text.length) lm_text_add(&text, "\"\"");
+    if (json_is_string(value) && !text.length) lm_text_add(&text, "\"\"");
     json_decref(value);
     return lm_text_take(&text);
 }

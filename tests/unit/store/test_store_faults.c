@@ -275,7 +275,7 @@ TEST(store_failure_is_told_to_everybody_and_writes_are_let_go)
 {
     lm_error err;
     LM_OWN(lm_store) store = open_store(new_folder(), LM_STORE_WRITE);
-    uint64_t first, second;
+    uint64_t first, second = 0;
     OK(put_write(store, 0, 3, &first, &err), &err);
     OK(lm_store_wait(store, first, &err), &err);
     lm_os_fail_at(1, ENOSPC, true);
