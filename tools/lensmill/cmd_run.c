@@ -68,6 +68,7 @@ static void print_end(const lm_graph *graph, const lm_run_report *report, const 
         printf("; %llu dead letter%s (lensmill dead list%s%s)", (unsigned long long)report->dead,
                report->dead == 1 ? "" : "s", store_place ? " --store " : "", store_place ? store : "");
     }
+    if (report->status >= 128) fputs("; the same command goes on where it was", stdout);
     putchar('\n');
     for (size_t i = 0, shown = 0; i < report->n_outputs && shown < 8; i++)
         if (report->outputs[i]) printf("%s%s\n", shown++ ? "  " : "results in\n  ", report->outputs[i]);
