@@ -31,7 +31,8 @@ static void report(void)
 
 __attribute__((constructor)) static void arm(void)
 {
-    uint64_t alloc = number("LENSMILL_FAIL_ALLOC"), os = number("LENSMILL_FAIL_OS"), full = number("LENSMILL_DISK_FULL");
+    uint64_t alloc = number("LENSMILL_FAIL_ALLOC"), os = number("LENSMILL_FAIL_OS"),
+             full = number("LENSMILL_DISK_FULL");
     if (alloc) lm_alloc_fail_at(alloc);
     if (os) lm_os_fail_at(os, EIO, false);
     if (full) lm_os_fail_at(full, ENOSPC, true);

@@ -22,10 +22,11 @@ static const lm_param params[] = {
             .doc = "standard deviation of the noise in a pixel, in the image's unit"),
     {0}};
 
-static const lm_field fields[] = {LM_IN("in", "image", LM_F32, "H W", "*", "image without noise"),
-                                  LM_OUT("out", "image", LM_F32, "H W", "=", "image with noise; NaN where the image has it"),
-                                  LM_OUT_ATTR("out", "draw", LM_KIND_INT, "", "number of the realisation, from 0"),
-                                  {0}};
+static const lm_field fields[] = {
+    LM_IN("in", "image", LM_F32, "H W", "*", "image without noise"),
+    LM_OUT("out", "image", LM_F32, "H W", "=", "image with noise; NaN where the image has it"),
+    LM_OUT_ATTR("out", "draw", LM_KIND_INT, "", "number of the realisation, from 0"),
+    {0}};
 
 static lm_status noise_step(const void *self, lm_step *step, lm_error *err)
 {

@@ -23,9 +23,10 @@ static const lm_param params[] = {
               .doc = "what lies beyond the border: the image's mirror image, which keeps the flux, or empty sky"),
     {0}};
 
-static const lm_field fields[] = {LM_IN("in", "image", LM_F32, "H W", "*", "image to blur"),
-                                  LM_OUT("out", "image", LM_F32, "H W", "=", "blurred image; NaN as far as the kernel reaches from a NaN"),
-                                  {0}};
+static const lm_field fields[] = {
+    LM_IN("in", "image", LM_F32, "H W", "*", "image to blur"),
+    LM_OUT("out", "image", LM_F32, "H W", "=", "blurred image; NaN as far as the kernel reaches from a NaN"),
+    {0}};
 
 static lm_status smooth_open(void *self, lm_error *err)
 {
