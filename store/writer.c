@@ -109,10 +109,10 @@ static uint64_t now_ns(void)
 
 static int fill_log(group *c, const lm_write *writes)
 {
-    uint64_t before = now_ns();
     size_t n_rows = 0;
     for (const lm_write *w = writes; w; w = w->next) n_rows += w->n_rows;
     if (!lm_pending_reserve(c->store->pending, n_rows)) return ENOMEM;
+    uint64_t before = now_ns();
     for (const lm_write *w = writes; w; w = w->next) {
         int code = 0;
         for (size_t i = 0; !code && i < w->n_rows; i++) {
@@ -121,7 +121,10 @@ static int fill_log(group *c, const lm_write *writes)
             if (after - before > c->store->longest_put_ns) c->store->longest_put_ns = after - before;
             before = after;
         }
-        if (!code && w->checkpoints.size) code = lm_table_apply(c->g, c->log, w->checkpoints.at, w->checkpoints.size);
+        if (!code && w->checkpoints.size) {
+            code = lm_table_apply(c->g, c->log, w->checkpoints.at, w->checkpoints.size);
+            before = now_ns();
+        }
         if (code) return code;
     }
     return put_journal(c, writes);
