@@ -45,8 +45,8 @@ static const lm_command show_command = {
     .name = "dead show",
     .usage = "KEY|ID [options]",
     .summary = "Show dead letters in full",
-    .doc = "KEY is the key of a letter, or its first digits, four at least; ID is a record's id: all its letters are "
-           "shown.",
+    .doc = "KEY is the key of a letter, or its first digits, four at least; ID is a record's id: all its "
+           "letters are shown.",
     .options = show_options,
     .least = 1,
     .most = 1,
@@ -55,11 +55,9 @@ static const lm_command retry_command = {
     .name = "dead retry",
     .usage = "--all | [--node NODE] [--graph NAME] [--id ID]",
     .summary = "Let the next run try again what could not be processed",
-    .doc = "A record that is wrong stays wrong: the next run takes its dead letter as the answer and does not try "
-           "again, until "
-           "its input, the parameters or the operator's version change, or this command takes the letter away. "
-           "Failures of "
-           "disks, memory and time are tried again by every run anyway.",
+    .doc = "A record that is wrong stays wrong: the next run takes its dead letter as the answer and does not "
+           "try again, until its input, the parameters or the operator's version change, or this command "
+           "takes the letter away. Failures of disks, memory and time are tried again by every run anyway.",
     .options = retry_options,
 };
 

@@ -28,10 +28,10 @@ static const lm_command command = {
     .name = "store export",
     .usage = "DIGEST --to FILE [options]",
     .summary = "Write an artifact or a tensor to a file",
-    .doc =
-        "As proto the file holds the stored bytes: a Record or a Tensor of schemas/lensmill.proto, which any protobuf "
-        "library reads, and sha256sum of it is the digest. A tensor may also be written as NumPy's .npy, or as a FITS "
-        "image. A damaged artifact or tensor is refused.\n\nDIGEST may be cut to its first digits, six at least.",
+    .doc = "As proto the file holds the stored bytes: a Record or a Tensor of schemas/lensmill.proto, which "
+           "any protobuf library reads, and sha256sum of it is the digest. A tensor may also be written as "
+           "NumPy's .npy, or as a FITS image. A damaged artifact or tensor is refused.\n\nDIGEST may be cut "
+           "to its first digits, six at least.",
     .options = options,
     .least = 1,
     .most = 1,

@@ -2,9 +2,9 @@
  *
  * Which runs count: a run is dropped if it is not among the last --keep-runs of its graph (name and file) and, where
  * --older-than is given, began longer ago than that. The other runs are kept.
- * What stays: each step whose recipe is that of a node of a kept run, whichever run wrote it, for which inputs soever: the
- * step of an unchanged node is what the next run of that graph looks up. With it stay the artifacts and tensors of its
- * outputs, its recipe and its receipts. With --max-size the steps that were written first go too, until the rest fits.
+ * What stays: each step whose recipe is that of a node of a kept run, whichever run wrote it, if its inputs come from steps
+ * that stay: it is what the next run of that graph looks up. (Of an input that no step of the store gave nothing is known:
+ * it counts as there.) With a step stay the artifacts and tensors of its outputs, its recipe and its receipts. With --max-size the steps that were written first go too, until the rest fits.
  * Dead letters stay while a run of their graph does, the notes of what files hold stay, and so do checkpoints of steps that
  * are not finished, unless --checkpoints says otherwise.
  */
@@ -44,16 +44,13 @@ static const lm_command command = {
     .name = "store gc",
     .usage = "[options]",
     .summary = "Drop what the last runs do not use",
-    .doc =
-        "A run is dropped if it is not among the last 3 (--keep-runs) of its graph and, with --older-than, began "
-        "longer ago "
-        "than that. What stays is every step whose operator, version and parameters are those of a node of a run that "
-        "is "
-        "kept, with all it gave; what goes is computed again if it is ever wanted. With --max-size the oldest steps go "
-        "too, until the rest fits. --keep-runs 0 drops the steps of all runs. Files that runs wrote are not "
-        "touched.\n\n"
-        "What stays is copied, so that the disk must have room for it until the old store is removed. No run may be "
-        "writing the store meanwhile.",
+    .doc = "A run is dropped if it is not among the last 3 (--keep-runs) of its graph and, with --older-than, "
+           "began longer ago than that. What stays is every step whose operator, version and parameters are "
+           "those of a node of a run that is kept, and whose inputs stay, with all it gave; what goes is "
+           "computed again if it is ever wanted. With --max-size the oldest steps go too, until the rest "
+           "fits. --keep-runs 0 drops the steps of all runs. Files that runs wrote are not touched.\n\nWhat "
+           "stays is copied, so that the disk must have room for it until the old store is removed. No run "
+           "may be writing the store meanwhile.",
     .options = options,
 };
 
@@ -64,6 +61,9 @@ typedef struct collecting {
     bool *recipe_kept; /* by index in the catalog */
     lm_arena arena;
     lm_digest_map rows;    /* artifacts and tensors that stay */
+    lm_digest_map usable;  /* steps of kept recipes whose inputs come from such steps */
+    lm_digest_map given;   /* outputs of usable steps */
+    lm_digest_map lost;    /* outputs of other steps */
     lm_digest_map steps;   /* that stay */
     lm_digest_map writers; /* numbers of runs that wrote steps which stay: as digests, see of_number */
     uint64_t most_bytes, kept_bytes, step_bytes;
@@ -117,6 +117,39 @@ static lm_digest of_number(uint64_t number)
     return lm_digest_of(&number, sizeof number);
 }
 
+/* A step stands in the log behind those that gave its inputs, so that one walk from the start finds almost all; where two
+ * steps gave the same, or one was written anew, a later walk finds more. */
+static bool judge_step(void *arg, lm_row_kind kind, const lm_digest *key, lm_view value, uint64_t sequence)
+{
+    collecting *c = arg;
+    (void)kind, (void)sequence;
+    if (lm_digest_map_get(&c->usable, key, NULL)) return true;
+    lm_arena_reset(&c->arena);
+    const Lensmill__Step *step = lm_unpack_step(&c->arena, value);
+    size_t recipe;
+    if (!step) return true;
+    bool usable = lm_catalog_recipe(&c->catalog, step->recipe, &recipe) && c->recipe_kept[recipe];
+    lm_digest digest;
+    for (size_t i = 0; i < step->n_inputs && usable; i++)
+        usable = !lm_digest_from(step->inputs[i], &digest) || lm_digest_map_get(&c->given, &digest, NULL) ||
+                 !lm_digest_map_get(&c->lost, &digest, NULL);
+    if (usable && !lm_digest_map_put(&c->usable, key, 0)) return stop(c, LM_NOMEM(c->err));
+    for (size_t i = 0; i < step->n_outputs; i++)
+        if (lm_digest_from(step->outputs[i]->digest, &digest) &&
+            !lm_digest_map_put(usable ? &c->given : &c->lost, &digest, 0))
+            return stop(c, LM_NOMEM(c->err));
+    return true;
+}
+
+static lm_status judge_steps(collecting *c)
+{
+    for (size_t before = SIZE_MAX; c->usable.n != before && !c->status;) {
+        before = c->usable.n;
+        LM_TRY(lm_snapshot_rows(c->snapshot, LM_ROW_STEP, false, judge_step, c, c->err));
+    }
+    return c->status;
+}
+
 static bool add_held(void *arg, lm_row_kind kind, const lm_digest *digest, lm_view view)
 {
     collecting *c = arg;
@@ -142,8 +175,7 @@ static bool choose_step(void *arg, lm_row_kind kind, const lm_digest *digest, lm
     (void)kind, (void)sequence;
     lm_arena_reset(&c->arena);
     const Lensmill__Step *step = lm_unpack_step(&c->arena, value);
-    size_t recipe;
-    if (!step || !lm_catalog_recipe(&c->catalog, step->recipe, &recipe) || !c->recipe_kept[recipe]) return true;
+    if (!step || !lm_digest_map_get(&c->usable, digest, NULL)) return true;
     lm_status status;
     if (c->most_bytes != UINT64_MAX) {
         c->step_bytes = value.size;
@@ -252,6 +284,7 @@ static lm_status plan(lm_store *store, collecting *c)
     LM_TRY(lm_store_snapshot(store, &c->snapshot, c->err));
     LM_TRY(lm_catalog_load(c->snapshot, &c->catalog, c->err));
     LM_TRY(choose_runs(c));
+    LM_TRY(judge_steps(c));
     LM_TRY(lm_snapshot_rows(c->snapshot, LM_ROW_STEP, true, choose_step, c, c->err));
     LM_TRY(c->status);
     LM_TRY(lm_snapshot_rows(c->snapshot, LM_ROW_RECIPE, false, count_recipe, c, c->err));
@@ -415,6 +448,9 @@ int lm_store_gc(int argc, char **argv)
     lm_catalog_done(&c.catalog);
     lm_arena_done(&c.arena);
     lm_digest_map_done(&c.rows);
+    lm_digest_map_done(&c.usable);
+    lm_digest_map_done(&c.given);
+    lm_digest_map_done(&c.lost);
     lm_digest_map_done(&c.steps);
     lm_digest_map_done(&c.writers);
     lm_free(c.run_kept);

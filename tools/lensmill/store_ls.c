@@ -28,11 +28,9 @@ static const lm_command command = {
     .name = "store ls",
     .usage = "[options]",
     .summary = "Say what is in the store",
-    .doc =
-        "Totals, the last runs, and the steps by operator and parameters: how many, the bytes of what they gave (a "
-        "tensor "
-        "that several share counts for the first), and their mean time. The digests may be given to \"lensmill store "
-        "show\".",
+    .doc = "Totals, the last runs, and the steps by operator and parameters: how many, the bytes of what they "
+           "gave (a tensor that several share counts for the first), and their mean time. The digests may be "
+           "given to \"lensmill store show\".",
     .options = options,
 };
 

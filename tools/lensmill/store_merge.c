@@ -22,13 +22,11 @@ static const lm_command command = {
     .name = "store merge",
     .usage = "OTHER [options]",
     .summary = "Take over what another store has",
-    .doc =
-        "OTHER is the folder of a store, which stays as it is. Steps that both have stay ours; those for which the "
-        "other "
-        "has another result are listed: the same inputs, operator, version and parameters should never give two "
-        "results, "
-        "so that these tell of different machines or libraries, or of an operator whose version was not raised. A run "
-        "whose number is taken gets a new one.\n\nThe exit status is 0, also where results differ.",
+    .doc = "OTHER is the folder of a store, which stays as it is. Steps that both have stay ours; those for "
+           "which the other has another result are listed: the same inputs, operator, version and parameters "
+           "should never give two results, so that these tell of different machines or libraries, or of an "
+           "operator whose version was not raised. A run whose number is taken gets a new one.\n\nThe exit "
+           "status is 0, also where results differ.",
     .options = options,
     .least = 1,
     .most = 1,
@@ -98,8 +96,10 @@ static void differs(void *arg, lm_row_kind kind, const lm_digest *digest)
 
 static bool same_run(const Lensmill__Run *a, const Lensmill__Run *b)
 {
-    return a->started_s == b->started_s && strcmp(a->graph, b->graph) == 0 && strcmp(a->host, b->host) == 0 &&
-           strcmp(a->file, b->file) == 0;
+    if (a->started_s != b->started_s || a->ended_s != b->ended_s || a->n_recipes != b->n_recipes) return false;
+    for (size_t i = 0; i < a->n_recipes; i++)
+        if (!same_bytes(a->recipes[i], b->recipes[i])) return false;
+    return strcmp(a->graph, b->graph) == 0 && strcmp(a->host, b->host) == 0 && strcmp(a->file, b->file) == 0;
 }
 
 static lm_status put_run(lm_write *write, lm_arena *arena, Lensmill__Run run, uint64_t number, lm_error *err)

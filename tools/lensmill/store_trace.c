@@ -34,9 +34,9 @@ static const lm_command command = {
     .name = "store trace",
     .usage = "FILE [options]",
     .summary = "From a file that a run wrote back to its sources",
-    .doc = "Prints the step that wrote the file, the steps that gave its inputs, and so on to the sources: operator "
-           "and version, "
-           "record, when and in which run, digests and parameters. Says whether the file is still what was written.",
+    .doc = "Prints the step that wrote the file, the steps that gave its inputs, and so on to the sources: "
+           "operator and version, record, when and in which run, digests and parameters. Says whether the "
+           "file is still what was written.",
     .options = options,
     .least = 1,
     .most = 1,
@@ -375,15 +375,14 @@ static const char *file_state(bool exists, bool is_same)
 
 static int print_text(tracing *t, const Lensmill__Receipt *receipt, const struct stat *st, bool exists, bool is_same)
 {
-    char when[32], bytes[32], other[32];
+    char when[32];
     printf("%s\n", receipt->path);
     printf("  written by run %llu", (unsigned long long)receipt->run);
     if (t->run) printf(" of %s (%s)", t->run->graph, t->run->file);
     printf(", %s", lm_when(when, (uint64_t)(receipt->mtime_ns / 1000000000)));
     printf("; %s", file_state(exists, is_same));
     if (exists && !is_same && (uint64_t)st->st_size != receipt->size)
-        printf(" (%s, then %s)", lm_text_bytes(bytes, (double)st->st_size),
-               lm_text_bytes(other, (double)receipt->size));
+        printf(" (it has %llu bytes and had %llu)", (unsigned long long)st->st_size, (unsigned long long)receipt->size);
     printf("\n\n");
     if (t->n) print_tree(t, 0, NULL, "", "", 0);
     else puts("the step that wrote it is no longer in the store");

@@ -23,13 +23,10 @@ static const lm_command command = {
     .name = "store verify",
     .usage = "[options]",
     .summary = "Re-hash everything in the store, and say what is damaged",
-    .doc = "The structure of the files first; then each tensor, artifact and recipe against its digest, and whether "
-           "each step's "
-           "outputs and their tensors are there. A run finds such damage by itself when it reads what is damaged, says "
-           "so, "
-           "and computes it again; nothing has to be mended by hand.\n\nThe exit status is 0 if all is well, 1 if "
-           "something "
-           "is damaged.",
+    .doc = "The structure of the files first; then each tensor, artifact and recipe against its digest, and "
+           "whether each step's outputs and their tensors are there. A run finds such damage by itself when "
+           "it reads what is damaged, says so, and computes it again; nothing has to be mended by "
+           "hand.\n\nThe exit status is 0 if all is well, 1 if something is damaged.",
     .options = options,
 };
 
