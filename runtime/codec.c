@@ -299,10 +299,12 @@ lm_status lm_record_encode(const lm_record *record, bool whole, lm_arena *arena,
     return LM_OK;
 }
 
-static void *door_alloc(void *unused, size_t n)
+/* protobuf-c says NULL both for bad bytes and for want of memory: the door remembers the latter. */
+static void *door_alloc(void *out_of_memory, size_t n)
 {
-    (void)unused;
-    return lm_alloc_data(n);
+    void *p = lm_alloc_data(n);
+    if (!p) *(bool *)out_of_memory = true;
+    return p;
 }
 
 static void door_free(void *unused, void *p)
@@ -380,9 +382,10 @@ static lm_status decode(const Lensmill__Record *message, lm_record **ret, lm_err
 
 lm_status lm_record_decode(lm_bytes stored, lm_record **ret, lm_error *err)
 {
-    ProtobufCAllocator door = {door_alloc, door_free, NULL};
+    bool out_of_memory = false;
+    ProtobufCAllocator door = {door_alloc, door_free, &out_of_memory};
     Lensmill__Record *message = lensmill__record__unpack(&door, stored.size, stored.data);
-    if (!message) return damaged(err, "not a record");
+    if (!message) return out_of_memory ? LM_NOMEM(err) : damaged(err, "not a record");
     lm_status status = decode(message, ret, err);
     lensmill__record__free_unpacked(message, &door);
     return status;
