@@ -1,5 +1,6 @@
 /* lensmill dead: what could not be processed, and trying it again. */
 #include "runtime/guard.h"
+#include "runtime/map.h"
 #include "runtime/text.h"
 #include "tools/lensmill/columns.h"
 #include "tools/lensmill/running.h"
@@ -62,7 +63,10 @@ static const lm_command retry_command = {
 };
 
 typedef struct letters {
-    lm_arena arena;
+    lm_arena arena, row;
+    lm_catalog catalog;
+    lm_map by_id;    /* record -> its first letter's place + 1, as a pointer */
+    uint64_t *since; /* of each letter: the run in which its node could process its record; 0: none */
     Lensmill__DeadLetter **at;
     size_t n, capacity;
     uint64_t there; /* with those that were not wanted */
@@ -107,21 +111,58 @@ static int compare(const void *a, const void *b)
     return order ? order : memcmp(x->key.data, y->key.data, sizeof(lm_digest));
 }
 
+/* A letter tells of one input. When the record has come again with another, and the node could process it, the letter is
+ * still there: we say so. */
+static bool see_step(void *arg, lm_row_kind kind, const lm_digest *key, lm_view value, uint64_t sequence)
+{
+    letters *l = arg;
+    (void)kind, (void)key, (void)sequence;
+    lm_arena_reset(&l->row);
+    const Lensmill__Step *step = lm_unpack_step(&l->row, value);
+    size_t first = step ? (size_t)(uintptr_t)lm_map_get(&l->by_id, step->id) : 0;
+    if (!first) return true;
+    const Lensmill__Run *run = lm_catalog_run(&l->catalog, step->run);
+    const char *node = lm_run_node(run, step->recipe);
+    for (size_t i = first - 1; node && i < l->n; i++) {
+        const Lensmill__DeadLetter *letter = l->at[i];
+        if (step->run > letter->run && step->run > l->since[i] && strcmp(letter->id, step->id) == 0 &&
+            strcmp(letter->node, node) == 0 && strcmp(letter->graph, run->graph) == 0)
+            l->since[i] = step->run;
+    }
+    return true;
+}
+
+static lm_status find_since(lm_snapshot *snapshot, letters *l, lm_error *err)
+{
+    l->since = lm_alloc(l->n + 1, sizeof *l->since);
+    if (!l->since) return LM_NOMEM(err);
+    for (size_t i = l->n; i-- > 0;)
+        if (!lm_map_put(&l->by_id, l->at[i]->id, (void *)(uintptr_t)(i + 1), NULL)) return LM_NOMEM(err);
+    LM_TRY(lm_catalog_load(snapshot, &l->catalog, err));
+    return l->n ? lm_snapshot_rows(snapshot, LM_ROW_STEP, false, see_step, l, err) : LM_OK;
+}
+
 static lm_status load(lm_snapshot *snapshot, letters *l, lm_error *err)
 {
     lm_nearest_init(&l->node, only_node ? only_node : "");
     lm_nearest_init(&l->graph, only_graph ? only_graph : "");
     lm_nearest_init(&l->id, only_id ? only_id : "");
     lm_arena_init(&l->arena);
+    lm_arena_init(&l->row);
+    lm_map_init(&l->by_id);
     LM_TRY(lm_snapshot_entries(snapshot, LM_TABLE_DEAD, add_letter, l, err));
     if (l->failed) return LM_NOMEM(err);
     if (l->n) qsort(l->at, l->n, sizeof *l->at, compare);
-    return LM_OK;
+    return find_since(snapshot, l, err);
 }
 
 static void letters_done(letters *l)
 {
     lm_arena_done(&l->arena);
+    lm_arena_done(&l->row);
+    lm_catalog_done(&l->catalog);
+    lm_map_done(&l->by_id);
+    lm_free(l->since);
     lm_free(l->at);
 }
 
@@ -146,16 +187,18 @@ static bool is_transient(const Lensmill__DeadLetter *letter)
            (kind == LM_EIO || kind == LM_ETIMEOUT || kind == LM_EMEMORY || kind == LM_EBUG);
 }
 
-static json_t *json_letter(const Lensmill__DeadLetter *letter)
+static json_t *json_letter(const letters *l, size_t i)
 {
+    const Lensmill__DeadLetter *letter = l->at[i];
     json_t *inputs = json_array();
-    for (size_t i = 0; i < letter->n_inputs; i++) json_array_append_new(inputs, lm_json_digest(letter->inputs[i]));
+    for (size_t k = 0; k < letter->n_inputs; k++) json_array_append_new(inputs, lm_json_digest(letter->inputs[k]));
     json_t *about =
         json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:i, s:o, s:b}", "key", lm_json_digest(letter->key),
                   "graph", lm_json_text(letter->graph), "node", lm_json_text(letter->node), "op",
                   lm_json_text(letter->op), "id", lm_json_text(letter->id), "kind", lm_json_text(letter->kind), "error",
                   lm_json_text(letter->error), "run", (json_int_t)letter->run, "attempts", (int)letter->attempts,
                   "when", lm_json_when(letter->when_s), "next_run_tries_again", is_transient(letter));
+    if (l->since[i]) json_object_set_new(about, "succeeded_in_run", json_integer((json_int_t)l->since[i]));
     if (letter->n_inputs) json_object_set_new(about, "inputs", inputs);
     else json_decref(inputs);
     return about;
@@ -177,7 +220,8 @@ static void print_list(const letters *l)
         lm_columns_add(&columns, "%s", letter->node);
         lm_columns_add(&columns, "%s", letter->id);
         lm_columns_add(&columns, "%s", letter->kind);
-        lm_columns_add(&columns, "%.*s", (int)strcspn(letter->error, "\n"), letter->error);
+        lm_columns_add(&columns, "%s%.*s", l->since[i] ? "(succeeded since) " : "", (int)strcspn(letter->error, "\n"),
+                       letter->error);
     }
     if (l->n) lm_columns_print(&columns, stdout, 0, lm_terminal_width(stdout));
 }
@@ -186,7 +230,7 @@ static int list(const letters *l)
 {
     if (as_json) {
         json_t *array = json_array();
-        for (size_t i = 0; i < l->n; i++) json_array_append_new(array, json_letter(l->at[i]));
+        for (size_t i = 0; i < l->n; i++) json_array_append_new(array, json_letter(l, i));
         return lm_print_json(list_command.name, array, LM_EXIT_OK);
     }
     char text[64];
@@ -199,7 +243,7 @@ static int list(const letters *l)
 
 /* ---- show ---------------------------------------------------------------------------------------------------------- */
 
-static void print_letter(const Lensmill__DeadLetter *letter)
+static void print_letter(const Lensmill__DeadLetter *letter, uint64_t since)
 {
     char text[65];
     printf("record \"%s\" in node \"%s\" (%s) of %s\n", letter->id, letter->node, letter->op, letter->graph);
@@ -215,7 +259,12 @@ static void print_letter(const Lensmill__DeadLetter *letter)
     for (size_t i = 0; i < letter->n_inputs; i++)
         if (letter->inputs[i].len == sizeof(lm_digest))
             printf("  input %s\n", lm_digits(text, letter->inputs[i].data, LM_SHORT_DIGEST));
-    if (is_transient(letter)) puts("  hint: The next run tries it again.");
+    if (since)
+        printf("  hint: With another input, or other parameters, it went through in run %llu; \"lensmill dead retry "
+               "--id %s\" "
+               "takes this letter away.\n",
+               (unsigned long long)since, letter->id);
+    else if (is_transient(letter)) puts("  hint: The next run tries it again.");
     else
         printf("  hint: It stays so until its input, the parameters or the operator change; to try again: lensmill "
                "dead retry "
@@ -243,10 +292,10 @@ static int show(const letters *l, const char *name)
     for (size_t i = 0; i < l->n; i++) {
         lm_nearest_offer(&nearest, l->at[i]->id);
         if (strcmp(l->at[i]->id, name) != 0 && !begins(l->at[i], name)) continue;
-        if (as_json) json_array_append_new(array, json_letter(l->at[i]));
+        if (as_json) json_array_append_new(array, json_letter(l, i));
         else {
             if (shown) putchar('\n');
-            print_letter(l->at[i]);
+            print_letter(l->at[i], l->since[i]);
         }
         shown++;
     }
