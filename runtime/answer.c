@@ -2,6 +2,7 @@
 #include "runtime/codec.h"
 #include "runtime/engine.h"
 #include "runtime/log.h"
+#include "runtime/text.h"
 
 #include "schemas/lensmill.pb-c.h"
 
@@ -128,6 +129,26 @@ static bool is_hollow(const rt_node *node, call *c, const Lensmill__Step *row, u
     return false;
 }
 
+/* Two records must not have one path: the second one is an error. (The same one may come again: it is tried once more.) */
+static lm_status claim_path(rt_node *node, const char *path, const call *c, lm_error *err)
+{
+    char at[128];
+    lm_text name;
+    lm_text_init(&name);
+    lm_text_format(&name, "%s %s", order_text(at, &c->order), c->id);
+    LM_OWN(lm_chars) mine = lm_text_take(&name);
+    if (!mine) return LM_NOMEM(err);
+    pthread_mutex_lock(&node->lock);
+    const char *other = lm_map_get(&node->paths, path);
+    lm_status status = LM_OK;
+    if (other && strcmp(other, mine) != 0)
+        status = LM_FAIL_HINT(err, LM_EINPUT, "Put {id} into the path.",
+                              "record \"%s\" has already been written to \"%s\"", strchr(other, ' ') + 1, path);
+    else if (!other && !lm_map_put(&node->paths, path, lm_take(mine), NULL)) status = LM_NOMEM(err);
+    pthread_mutex_unlock(&node->lock);
+    return status;
+}
+
 /* A file that was written for this key and is still what it was. */
 static lm_status find_receipts(work *k, call *c, bool *ret, lm_error *err)
 {
@@ -198,8 +219,10 @@ lm_status answer_find(work *k, call *c, bool *ret, lm_error *err)
     c->first_out = (unsigned)k->b->n_out;
     c->n_out = 0;
     if (node->is_sink) {
+        size_t first = k->b->n_files;
         LM_TRY(find_receipts(k, c, ret, err));
         if (*ret) {
+            for (size_t i = first; i < k->b->n_files; i++) LM_TRY(claim_path(node, k->b->files[i], c, err));
             c->outcome = OUTPUT;
             c->cached = true;
             return LM_OK;
@@ -527,27 +550,10 @@ static lm_status put_receipt(work *k, call *c, const char *path, uint8_t number,
     return lm_write_entry(k->write, LM_TABLE_RECEIPTS, key, sizeof key, bytes, size, err);
 }
 
-/* Two records must not have one path: the second one is an error. */
-static lm_status claim_path(rt_node *node, const char *path, const char *id, lm_error *err)
-{
-    char *mine = lm_strdup(id);
-    if (!mine) return LM_NOMEM(err);
-    pthread_mutex_lock(&node->lock);
-    const char *other = lm_map_get(&node->paths, path);
-    lm_status status = LM_OK;
-    if (other && strcmp(other, id) != 0)
-        status = LM_FAIL_HINT(err, LM_EINPUT, "Put {id} into the path.",
-                              "record \"%s\" has already been written to \"%s\"", other, path);
-    else if (!other && !lm_map_put(&node->paths, path, lm_take(mine), NULL)) status = LM_NOMEM(err);
-    pthread_mutex_unlock(&node->lock);
-    lm_free(mine);
-    return status;
-}
-
 lm_status answer_sink(work *k, call *c, lm_step *step, lm_error *err)
 {
     rt_node *node = k->b->node;
-    for (lm_step_path *file = step->files; file; file = file->next) LM_TRY(claim_path(node, file->path, c->id, err));
+    for (lm_step_path *file = step->files; file; file = file->next) LM_TRY(claim_path(node, file->path, c, err));
     LM_TRY(lm_step_publish(step, err));
     uint8_t number = 0;
     for (lm_step_path *file = step->files; file; file = file->next) {

@@ -262,7 +262,8 @@ typedef struct engine {
     pthread_cond_t work;
     batch *tasks, *last_task; /* waiting */
     batch *finished;          /* done, for the loop thread */
-    unsigned n_workers, n_tasks, spanning;
+    unsigned n_workers, spanning;
+    atomic_uint n_tasks; /* given out and not finished; the loop thread reads it without the lock */
     bool quit;
     worker *workers;
     /* state */

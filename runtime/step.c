@@ -566,9 +566,13 @@ lm_status lm_step_file(lm_step *step, const char *path, const char **ret_tempora
     LM_TRY(check_inside(step, file->path, err));
     LM_TRY(make_folders(file->path, err));
     const char *base = strrchr(file->path, '/') + 1;
-    /* named by the step's key: what a killed run left half done, its next run writes over */
-    file->temporary = lm_arena_printf(&step->arena, "%.*s.tmp-%.16s-%s", (int)(base - file->path), file->path,
-                                      lm_step_key_text(step), base);
+    /* named by the step's key: what a killed run left half done, its next run writes over. Without a store there are no
+     * keys, and two records with one path must not write to one file. */
+    char mine[40];
+    if (lm_digest_is_zero(&step->key))
+        snprintf(mine, sizeof mine, "%x.%llx", (unsigned)getpid(), (unsigned long long)(uintptr_t)step);
+    else snprintf(mine, sizeof mine, "%.16s", lm_step_key_text(step));
+    file->temporary = lm_arena_printf(&step->arena, "%.*s.tmp-%s-%s", (int)(base - file->path), file->path, mine, base);
     if (!file->temporary) return LM_NOMEM(err);
     file->next = step->files;
     step->files = file;
