@@ -127,7 +127,7 @@ static lm_status t_list_step(const void *self, lm_step *step, lm_error *err)
     size_t shape[1] = {(size_t)s->bytes / sizeof(float)};
     lm_tensor *data;
     LM_TRY(lm_step_out_as(step, NULL, "data", LM_F32, 1, shape, &data, err));
-    for (size_t i = 0; i < shape[0]; i++) ((float *)data->data)[i] = (float)(n + (int64_t)i);
+    for (size_t i = 0; i < shape[0]; i++) ((float *)data->data)[i] = (float)(1000 * n + (int64_t)i);
     return LM_OK;
 }
 

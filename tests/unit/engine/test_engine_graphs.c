@@ -551,8 +551,8 @@ static uint64_t setting(const char *name, uint64_t otherwise)
 static void check_run(const ran *r, uint64_t seed, const lm_text *want, const char *how)
 {
     if (strcmp(tape_of(r), lm_text_peek(want)) != 0)
-        FAIL("graph %llu, %s:\n%s gave\n%s instead of\n%s", (unsigned long long)seed, how, fixture_graph_text,
-             tape_of(r), lm_text_peek(want));
+        FAIL("graph %llu, %s:\n%s gave\n%s instead of\n%s%s", (unsigned long long)seed, how, fixture_graph_text,
+             tape_of(r), lm_text_peek(want), fixture_log);
     for (int i = 0; i < n_nodes; i++) {
         char name[16];
         snprintf(name, sizeof name, "n%d", i);
