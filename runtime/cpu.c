@@ -7,7 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#if defined __x86_64__
+/* The sanitizers set up their address space before main() and must not be started twice. */
+#if defined __x86_64__ && !defined LM_SANITIZED
+#    define CHOOSES 1
 /* The best kernels for what the processor can do. On AMD's processors with AVX-512 the AVX2 kernels are as fast or faster
  * (sgemm 88 to 95 against 75 to 86 GFLOP/s), so those are chosen there. */
 static const char *best_core(void)
@@ -48,7 +50,7 @@ static char **read_arguments(void)
 
 void lm_cpu_choose_blas(void)
 {
-#if defined __x86_64__ && !defined LM_SANITIZED
+#ifdef CHOOSES
     if (getenv("OPENBLAS_CORETYPE")) return;
     const char *best = best_core(), *core = openblas_get_corename();
     if (!best || is_good(core, best)) return;

@@ -81,7 +81,7 @@ static bool collect_suspect(void *arg, lm_view key, lm_view value)
 {
     guard *g = arg;
     unsigned long long recipe;
-    char id[GUARD_ID + 1] = "", text[256];
+    char id[GUARD_ID] = "", text[256];
     if (key.size >= sizeof text || value.size != sizeof(uint32_t)) return true;
     memcpy(text, key.data, key.size);
     text[key.size] = 0;
@@ -93,7 +93,7 @@ static bool collect_suspect(void *arg, lm_view key, lm_view value)
     g->suspects = grown;
     suspect *s = &g->suspects[g->n_suspects++];
     s->recipe = recipe;
-    snprintf(s->id, sizeof s->id, "%s", id);
+    memcpy(s->id, id, sizeof s->id);
     memcpy(&s->crashes, value.data, sizeof s->crashes);
     return true;
 }
