@@ -438,6 +438,7 @@ static void free_node(rt_node *node)
     while (lm_map_next(&node->paths, &at, &key, &value)) lm_free(value);
     lm_map_done(&node->paths);
     lm_map_done(&node->known_items);
+    for (size_t i = 0; i < node->n_watches; i++) lm_free(node->watches[i]);
     lm_free(node->watches);
     lm_free(node->inputs);
     lm_free(node->outs);

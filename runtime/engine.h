@@ -217,8 +217,9 @@ struct rt_node {
     size_t n_items, cap_items, next_item;
     lm_map known_items;
     char **folders;
-    size_t n_folders;
-    uv_fs_event_t *watches;
+    size_t n_folders, cap_folders;
+    uv_fs_event_t **watches; /* of folders[0 .. n_watches) */
+    size_t n_watches, cap_watches;
     uv_timer_t timer;
     bool timer_on, timer_init;
     /* generator: the input whose emissions are being made */

@@ -526,30 +526,70 @@ static bool anything_running(const engine *e)
     return false;
 }
 
+static void on_rescan(uv_timer_t *timer);
+
+static uint64_t duration_ms(const rt_node *node, const char *name, double otherwise)
+{
+    const json_t *given = json_object_get(node->def->params, name);
+    double seconds = json_is_number(given) ? json_number_value(given) : otherwise;
+    if (json_is_string(given)) lm_parse_duration(json_string_value(given), &seconds);
+    return (uint64_t)(1e3 * (seconds < 0.05 ? 0.05 : seconds));
+}
+
+static uint64_t rescan_ms(const rt_node *node)
+{
+    return duration_ms(node, "every", 30);
+}
+
+/* How long after a notice the source is scanned: when the file that it tells of has rested. */
+static uint64_t notice_ms(const rt_node *node)
+{
+    uint64_t rested = duration_ms(node, "settle", 0) + 100, every = rescan_ms(node);
+    return rested < every ? rested : every;
+}
+
+/* Something has changed in a folder. A burst is one scan; what comes while one is awaited, and may be too young for it, asks
+ * for one more. Notices are hints: the scan is the truth. */
+static void notice(rt_node *node)
+{
+    uint64_t soon = notice_ms(node);
+    node->relist = uv_timer_get_due_in(&node->timer) <= soon;
+    if (!node->relist) uv_timer_start(&node->timer, on_rescan, soon, rescan_ms(node));
+}
+
 static void on_fs_event(uv_fs_event_t *handle, const char *name, int events, int status)
 {
     (void)name, (void)events, (void)status;
-    rt_node *node = handle->data;
-    node->relist = true; /* a hint only: the scan is the truth */
+    notice(handle->data);
 }
 
 static void on_rescan(uv_timer_t *timer)
 {
     rt_node *node = timer->data;
-    node->relist = true;
-    if (!node->busy_listing && !node->engine->stopping) {
-        node->relist = false;
-        node->listed = false;
-        sched_pass(node->engine);
-    }
+    if (node->relist || node->busy_listing) uv_timer_start(timer, on_rescan, notice_ms(node), rescan_ms(node));
+    node->relist = false;
+    if (node->busy_listing || node->engine->stopping) return;
+    node->listed = false;
+    sched_pass(node->engine);
 }
 
-static double rescan_interval(const rt_node *node)
+/* The folders that the last scan was the first to find. A file that came before its folder was watched is found by a scan
+ * soon. Without a watch (the system has a limit) what remains is the interval. */
+static void watch_folders(rt_node *node)
 {
-    const json_t *every = json_object_get(node->def->params, "every");
-    double seconds = json_is_number(every) ? json_number_value(every) : 30;
-    if (json_is_string(every)) lm_parse_duration(json_string_value(every), &seconds);
-    return seconds < 0.05 ? 0.05 : seconds;
+    if (node->n_watches == node->n_folders) return;
+    for (size_t f = node->n_watches; f < node->n_folders; f++) {
+        uv_fs_event_t *watch = lm_alloc(1, sizeof *watch);
+        if (!watch || !lm_grow(&node->watches, node->n_watches, &node->cap_watches, sizeof(uv_fs_event_t *))) {
+            lm_free(watch);
+            break;
+        }
+        node->watches[node->n_watches++] = watch;
+        uv_fs_event_init(&node->engine->loop, watch);
+        watch->data = node;
+        uv_fs_event_start(watch, on_fs_event, node->folders[f], 0);
+    }
+    notice(node);
 }
 
 /* Sources that never end: their folders are watched, and scanned again at an interval. */
@@ -558,25 +598,14 @@ static void watch_sources(engine *e)
     for (size_t i = 0; i < e->n_nodes; i++) {
         rt_node *node = &e->nodes[i];
         if (!node->def || !node->is_source || !node->def->endless || e->plan || e->stopping || node->finished) continue;
-        if (node->timer_init || !node->listed) {
-            if (node->relist && node->listed && !node->busy_listing && node->timer_init) {
-                /* A burst of notifications is one rescan, a moment later. */
-                node->relist = false;
-                uv_timer_start(&node->timer, on_rescan, 200, (uint64_t)(1e3 * rescan_interval(node)));
-            }
-            continue;
+        if (!node->listed || node->busy_listing) continue;
+        if (!node->timer_init) {
+            uv_timer_init(&e->loop, &node->timer);
+            node->timer.data = node;
+            node->timer_init = true;
+            uv_timer_start(&node->timer, on_rescan, rescan_ms(node), rescan_ms(node));
         }
-        uv_timer_init(&e->loop, &node->timer);
-        node->timer.data = node;
-        node->timer_init = true;
-        uv_timer_start(&node->timer, on_rescan, (uint64_t)(1e3 * rescan_interval(node)),
-                       (uint64_t)(1e3 * rescan_interval(node)));
-        node->watches = lm_alloc(node->n_folders, sizeof *node->watches);
-        for (size_t f = 0; node->watches && f < node->n_folders; f++) {
-            uv_fs_event_init(&e->loop, &node->watches[f]);
-            node->watches[f].data = node;
-            uv_fs_event_start(&node->watches[f], on_fs_event, node->folders[f], 0);
-        }
+        watch_folders(node);
     }
 }
 

@@ -354,11 +354,11 @@ static void run_generator(work *k, call *c)
         }
         if (k->w->engine->plan) {
             c->would_run++;
-            c->outcome = UNKNOWN;
             if (node->def->extent >= 0) {
                 plan_emit_index(k, c, index);
                 continue;
             }
+            c->outcome = UNKNOWN;
             c->ended = true;
             plan_emit(k, c);
             break;
@@ -399,7 +399,10 @@ static void run_generator(work *k, call *c)
         if (!status) status = tidy(k, c, &j->step.key, &err);
         if (status) break;
     }
-    if (c->outcome == UNKNOWN && c->would_run) plan_count_again(c, node->n_inputs);
+    if (k->w->engine->plan && c->would_run) {
+        plan_count_again(c, node->n_inputs);
+        if (c->outcome == PENDING && !status) c->outcome = UNKNOWN;
+    }
     c->cached = !c->would_run && !status;
     if (j) job_give_back(k->w);
     if (status) answer_fail(k, c, status, &err);
@@ -620,6 +623,14 @@ lm_status lm_items_watch(lm_items *items, const char *folder, lm_error *err)
     return LM_OK;
 }
 
+/* What its files held earlier in this run says nothing of what they hold now. */
+static void forget_files(engine *e, const source_item *s)
+{
+    pthread_mutex_lock(&e->files_lock);
+    for (size_t f = 0; f < s->n_files; f++) lm_free(lm_map_remove(&e->file_digests, s->files[f]));
+    pthread_mutex_unlock(&e->files_lock);
+}
+
 /* Items of a rescan that are new, by id, spec and the files' size and time. The loop thread does not touch the node's items
  * while a listing is under way. */
 static lm_status keep_new(rt_node *node, lm_items *items, lm_error *err)
@@ -642,6 +653,7 @@ static lm_status keep_new(rt_node *node, lm_items *items, lm_error *err)
         if (!failed && !known) {
             s->number = node->n_items;
             node->items[node->n_items++] = lm_take(items->items[i]);
+            if (node->op->flags & LM_ENDLESS) forget_files(node->engine, s);
         }
         lm_text_done(&key);
         if (failed) return LM_NOMEM(err);
@@ -672,12 +684,14 @@ static void list_source(work *k)
     }
     for (size_t i = 0; i < items.n; i++) item_free(items.items[i]);
     lm_free(items.items);
-    if (!status && !node->folders) {
-        node->folders = items.folders;
-        node->n_folders = items.n_folders;
-        return;
+    for (size_t i = 0; i < items.n_folders; i++) {
+        size_t known = 0;
+        while (known < node->n_folders && strcmp(node->folders[known], items.folders[i]) != 0) known++;
+        if (!status && known == node->n_folders &&
+            lm_grow(&node->folders, node->n_folders, &node->cap_folders, sizeof *node->folders))
+            node->folders[node->n_folders++] = lm_take(items.folders[i]);
+        lm_free(items.folders[i]);
     }
-    for (size_t i = 0; i < items.n_folders; i++) lm_free(items.folders[i]);
     lm_free(items.folders);
 }
 
