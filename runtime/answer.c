@@ -636,25 +636,29 @@ static lm_status emit_error(work *k, call *c, lm_status kind, const char *text, 
     return LM_OK;
 }
 
+/* A key for a step that failed before it had one: its letter is filed under it, and what is on `errors` depends on it. */
+static void key_of_failure(work *k, call *c)
+{
+    rt_node *node = k->b->node;
+    bool all_known = true;
+    lm_error unreadable = {0};
+    for (unsigned i = 0; i < node->n_inputs; i++)
+        for (size_t j = 0; j < c->in[i].n; j++) all_known &= c->in[i].items[j]->known;
+    if (all_known && !key_of_call(k, c, &unreadable)) return;
+    /* Nothing of this chain is stored, or its files cannot be read: it is named by node and record. */
+    lm_hash hash;
+    lm_hash_init(&hash);
+    lm_hash_add(&hash, &node->recipe, sizeof node->recipe);
+    lm_hash_add_text(&hash, c->id);
+    c->key = lm_hash_finish(&hash);
+    c->has_key = all_known;
+}
+
 static lm_status bury(work *k, call *c, lm_status kind, const char *text, lm_error *err)
 {
     engine *e = k->w->engine;
     rt_node *node = k->b->node;
     if (!e->options.store || e->plan) return LM_OK;
-    if (!c->has_key) {
-        bool all_known = true;
-        for (unsigned i = 0; i < node->n_inputs; i++)
-            for (size_t j = 0; j < c->in[i].n; j++) all_known &= c->in[i].items[j]->known;
-        if (!all_known) { /* nothing of this chain is stored: the letter is named by node and record */
-            lm_hash hash;
-            lm_hash_init(&hash);
-            lm_hash_add(&hash, &node->recipe, sizeof node->recipe);
-            lm_hash_add_text(&hash, c->id);
-            c->key = lm_hash_finish(&hash);
-        } else {
-            LM_TRY(key_of_call(k, c, err));
-        }
-    }
     LM_TRY(work_writing(k, err));
     lm_digest key = dead_key(node, c);
     Lensmill__DeadLetter letter = LENSMILL__DEAD_LETTER__INIT;
@@ -715,6 +719,7 @@ void answer_fail(work *k, call *c, lm_status status, const lm_error *failed)
         return;
     }
     if (def->on_error == LM_ON_ERROR_STOP) k->b->failure = *failed, k->b->failure.status = status;
+    if (!c->has_key) key_of_failure(k, c);
     if (!c->cached) also = bury(k, c, status, text, &err);
     if (!also && wants_errors(node)) also = emit_error(k, c, status, text, &err);
     if (also && !k->b->failure.status) k->b->failure = err;
