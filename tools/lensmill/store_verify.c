@@ -404,6 +404,10 @@ static int report(const verifying *v)
     else
         printf("%zu %s damaged\nWhat is damaged is computed again as soon as a run needs it.\n", v->n,
                v->n == 1 ? "is" : "are");
+    bool unreadable = false;
+    for (size_t i = 0; i < v->n; i++)
+        unreadable |= v->faults[i].kind == LM_ROW_STEP || v->faults[i].kind == LM_ROW_RECIPE;
+    if (unreadable) puts("Steps and recipes that cannot be read are dropped by \"lensmill store gc\".");
     return v->n ? LM_EXIT_FAILED : LM_EXIT_OK;
 }
 
