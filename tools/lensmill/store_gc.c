@@ -339,7 +339,7 @@ static json_t *json_report(const collecting *c, const lm_store_stats *before, co
 static void print_report(const collecting *c, const lm_store_stats *before, const lm_store_stats *after)
 {
     static const char *const heads[] = {"", ">stay", ">bytes", ">go", ">bytes"};
-    char bytes[32], gone[32];
+    char bytes[32], gone[32], former[32];
     uint64_t bytes_gone = 0;
     size_t kept = 0;
     lm_columns columns;
@@ -375,7 +375,7 @@ static void print_report(const collecting *c, const lm_store_stats *before, cons
     if (dry_run) printf("\n%s would go; nothing was changed (--dry-run)\n", gone);
     else if (after)
         printf("\n%s went: %s on disk, %s before\n", gone, lm_text_bytes(bytes, (double)after->file_bytes),
-               lm_text_bytes(gone, (double)before->file_bytes));
+               lm_text_bytes(former, (double)before->file_bytes));
     else puts("\nnothing to collect");
 }
 
