@@ -121,31 +121,34 @@ static void make_stacks_key(void)
 void *lm_block_take(size_t size)
 {
     size_t class = (size + CLASS - 1) / CLASS;
-    if (mine && mine->top[class] && !atomic_load_explicit(&fail_at, memory_order_relaxed)) {
-        block *b = mine->top[class];
-        mine->top[class] = b->next;
-        mine->n[class]--;
-        return b;
-    }
-    return lm_alloc_raw(class * CLASS);
+    stacks *s = mine;
+    block *b = s ? s->top[class] : NULL;
+    if (!b || __builtin_expect(atomic_load_explicit(&fail_at, memory_order_relaxed) != 0, 0)) return lm_alloc_raw(class * CLASS);
+    s->top[class] = b->next;
+    s->n[class]--;
+    return b;
 }
 
 void lm_block_give(void *p, size_t size)
 {
     size_t class = (size + CLASS - 1) / CLASS;
-    if (!mine) {
+    stacks *s = mine;
+    if (__builtin_expect(!s, 0)) {
         pthread_once(&stacks_once, make_stacks_key);
-        mine = calloc(1, sizeof *mine);
-        if (mine && pthread_setspecific(stacks_key, mine)) drop_stacks(mine);
+        s = mine = calloc(1, sizeof *mine);
+        if (s && pthread_setspecific(stacks_key, s)) {
+            drop_stacks(s);
+            s = NULL;
+        }
     }
-    if (!mine || mine->n[class] >= KEPT) {
+    if (!s || s->n[class] >= KEPT) {
         free(p);
         return;
     }
     block *b = p;
-    b->next = mine->top[class];
-    mine->top[class] = b;
-    mine->n[class]++;
+    b->next = s->top[class];
+    s->top[class] = b;
+    s->n[class]++;
 }
 #endif
 

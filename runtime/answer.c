@@ -40,7 +40,7 @@ static lm_status find_row(worker *w, const lm_digest *key, Lensmill__Step **ret,
     *ret = NULL;
     if (!w->snapshot) return LM_OK;
     LM_TRY(lm_snapshot_find(w->snapshot, LM_ROW_STEP, key, &view, err));
-    if (view.data) *ret = unpack_step(w, view);
+    if (view.data && !(*ret = unpack_step(w, view))) w->mend = true;
     return LM_OK;
 }
 
@@ -144,7 +144,8 @@ static lm_status claim_path(rt_node *node, const char *path, const call *c, lm_e
     if (other && strcmp(other, mine) != 0)
         status = LM_FAIL_HINT(err, LM_EINPUT, "Put {id} into the path.",
                               "record \"%s\" has already been written to \"%s\"", strchr(other, ' ') + 1, path);
-    else if (!other && !lm_map_put(&node->paths, path, lm_take(mine), NULL)) status = LM_NOMEM(err);
+    else if (!other && !lm_map_put(&node->paths, path, mine, NULL)) status = LM_NOMEM(err);
+    else if (!other) mine = NULL;
     pthread_mutex_unlock(&node->lock);
     return status;
 }
@@ -346,7 +347,7 @@ lm_status answer_load_tensors(worker *w, lm_record **record, lm_error *err)
 static lm_status put_row(work *k, lm_row_kind kind, const lm_digest *digest, const lm_part *parts, size_t n,
                          void (*release)(void *owner), void *owner, lm_error *err)
 {
-    return (k->replace ? lm_write_replace_row : lm_write_row)(k->write, kind, digest, parts, n, release, owner, err);
+    return (k->replace || k->w->mend ? lm_write_replace_row : lm_write_row)(k->write, kind, digest, parts, n, release, owner, err);
 }
 
 static void release_tensor(void *owner)

@@ -243,6 +243,7 @@ typedef struct worker {
     size_t n_jobs, cap_jobs, used_jobs;
     lm_arena arena; /* of a batch's lookups and encodings */
     guard_slot *slot;
+    bool mend; /* a row that this batch met cannot be read: what it writes takes the place of what is there */
 } worker;
 
 typedef struct engine {

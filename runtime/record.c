@@ -125,10 +125,34 @@ static bool keep_attr(lm_record *record, const lm_attr *from)
     return true;
 }
 
+/* The text of a small record is copied in one go: every pointer into it moves by the same distance. */
+static void copy_small(const lm_record *from, lm_record *to)
+{
+    memcpy(to->text_inside, from->text_inside, from->text_used);
+    to->text_used = from->text_used;
+    ptrdiff_t moved = to->text_inside - from->text_inside;
+    to->id = from->id + moved;
+    for (unsigned i = 0; i < from->n_attrs; i++) {
+        const lm_attr *attr = &from->attrs[i];
+        to->attrs[i] = (lm_attr){attr->name + moved, attr->value, attr->comment ? attr->comment + moved : NULL};
+        if (attr->value.kind == LM_KIND_TEXT) to->attrs[i].value.text += moved;
+    }
+    for (unsigned i = 0; i < from->n_tensors; i++)
+        to->tensors[i] = (lm_named){from->tensors[i].name + moved, lm_tensor_ref(from->tensors[i].tensor)};
+    to->n_attrs = from->n_attrs;
+    to->n_tensors = from->n_tensors;
+}
+
 lm_status lm_record_copy(const lm_record *from, lm_record **ret, lm_error *err)
 {
     LM_OWN(lm_record) record = blank();
-    if (!record || !(record->id = keep(record, from->id))) return LM_NOMEM(err);
+    if (!record) return LM_NOMEM(err);
+    if (!from->chunks && from->n_attrs <= ATTRS_INSIDE && from->n_tensors <= TENSORS_INSIDE) {
+        copy_small(from, record);
+        *ret = lm_take(record);
+        return LM_OK;
+    }
+    if (!(record->id = keep(record, from->id))) return LM_NOMEM(err);
     for (unsigned i = 0; i < from->n_attrs; i++)
         if (!keep_attr(record, &from->attrs[i])) return LM_NOMEM(err);
     for (unsigned i = 0; i < from->n_tensors; i++) {

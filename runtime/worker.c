@@ -558,6 +558,8 @@ static void run_calls(work *k)
         c->id = "";
     }
     k->b->plain = plain && single;
+    if (k->b->plain && !node->n_outs && node->engine->tap_node != node) /* nobody waits for them */
+        while (k->b->n_out) item_unref(k->b->out[--k->b->n_out].item);
 }
 
 /* ---- sources ------------------------------------------------------------------------------------------------------- */
@@ -710,6 +712,7 @@ void worker_run(worker *w, batch *b)
     engine *e = w->engine;
     work k = {.w = w, .b = b, .replace = e->options.fresh};
     double began = lm_now_s();
+    w->mend = false;
     if (w->arena.first) lm_arena_reset(&w->arena);
     lm_error err = {0};
     if (renew(w, &err)) {
