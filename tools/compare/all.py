@@ -37,11 +37,12 @@ def main():
     if unknown:
         print(f"no comparison \"{unknown[0]}\"; there are: {' '.join(SCRIPTS)}", file=sys.stderr)
         return 2
-    python, missed = peers.python(), 0
+    python, missed, left_out = peers.python(), 0, 0
     print(f"{'case':<44} {'peer':<28} {'theirs':>11} {'ours':>11} {'unit':<10} {'ratio':>7} {'bar':>10}")
     for name in wanted:
         if not python and name not in ALONE:
             print(f"{name:<44} not compared: no peers' python (LENSMILL_PEERS)")
+            left_out += 1
             continue
         results, why = run(name, python or sys.executable)
         if why:
@@ -53,8 +54,8 @@ def main():
             missed += not r["met"]
             print(f"{case:<44} {r['peer'] or '-':<28} {number(r['theirs']):>11} {number(r['ours']):>11} {r['unit']:<10} "
                   f"{ratio:>7} {number(r['bar']):>10}{'' if r['met'] else '  MISSED'}", flush=True)
-    print(f"load {os.getloadavg()[0]:.1f}; {missed} bar{'' if missed == 1 else 's'} missed" if missed else
-          f"load {os.getloadavg()[0]:.1f}; all bars met")
+    left = f", {left_out} not compared" if left_out else ""
+    print(f"load {os.getloadavg()[0]:.1f}; missed: {missed}{left}")
     return 1 if missed else 0
 
 
