@@ -309,7 +309,11 @@ static lm_status begin_run(engine *e, lm_error *err)
 {
     if (!e->options.store) return make_recipes(e, NULL, err);
     LM_TRY(look_at_store(e, err));
-    if (e->plan) return make_recipes(e, NULL, err);
+    if (e->plan) {
+        LM_TRY(make_recipes(e, NULL, err));
+        share_rows(e);
+        return LM_OK;
+    }
     LM_TRY(guard_open(e->options.store, &e->guard, err));
     LM_OWN(lm_write) write = NULL;
     LM_TRY(lm_write_new(&write, err));
@@ -515,6 +519,7 @@ static lm_status end_run(engine *e, lm_error *err)
 
 lm_status lm_run_graph(const lm_graph *graph, const lm_run_options *options, lm_run_report *ret, lm_error *err)
 {
+    *ret = (lm_run_report){.status = 1};
     engine *e = lm_alloc(1, sizeof *e);
     if (!e) return LM_NOMEM(err);
     *ret = (lm_run_report){.n_nodes = graph->n_nodes, .nodes = lm_alloc(graph->n_nodes, sizeof *ret->nodes)};
