@@ -125,7 +125,8 @@ size_t lm_recipe_diff(const Lensmill__Recipe *is, const Lensmill__Recipe *was, l
                       is->random ? "the operator draws random numbers now"
                                  : "the operator draws no random numbers any more");
         compare_texts(&d, "salt", is->salt, was->salt);
-        bool same_code = is->code.len == was->code.len && memcmp(is->code.data, was->code.data, is->code.len) == 0;
+        size_t n = is->code.len;
+        bool same_code = n == was->code.len && (!n || memcmp(is->code.data, was->code.data, n) == 0);
         if (!same_code) add_plain(&d, "code", "the code has changed: the plugin's library, or the program's files");
     }
     if (!d.n) add_plain(&d, "format", "the recipe is written another way: the format of the store has changed");
