@@ -733,6 +733,7 @@ void worker_run(worker *w, batch *b)
         for (unsigned i = 0; i < b->n; i++)
             for (unsigned o = 0; b->calls[i].wrote && o < b->calls[i].n_out; o++) {
                 parcel *out = &b->out[b->calls[i].first_out + o];
+                if (b->calls[i].first_out + o >= b->n_out) break; /* nobody waited for it: it is gone */
                 if (out->item->home_kind != HOME_NONE && out->item->record) out->ticket = out->item->ticket = ticket;
             }
     }
