@@ -65,19 +65,27 @@ TEST(svg_survives_every_failed_allocation)
     CHECK(n > 5 && n < 500);
 }
 
+static lm_graph *chain(int n)
+{
+    lm_text source;
+    lm_text_init(&source);
+    lm_text_add(&source, "lensmill: 1\nnodes:\n  n0: {op: test.make}\n");
+    for (int i = 1; i < n; i++) lm_text_format(&source, "  n%d: {op: test.merge, in: [n%d, n0]}\n", i, i - 1);
+    lm_graph *g = graph_of(lm_text_peek(&source));
+    lm_text_done(&source);
+    return g;
+}
+
 TEST(a_long_chain_is_drawn)
 {
-    lm_text source, text;
-    lm_text_init(&source);
+    lm_text text;
     lm_text_init(&text);
-    lm_text_add(&source, "lensmill: 1\nnodes:\n  n0: {op: test.make}\n");
-    for (int i = 1; i < 400; i++) lm_text_format(&source, "  n%d: {op: test.merge, in: [n%d, n0]}\n", i, i - 1);
-    LM_OWN(lm_graph) g = graph_of(lm_text_peek(&source));
-    lm_graph_show_text(g, &text); /* deeper than a terminal is wide: a list */
+    LM_OWN(lm_graph) deep = chain(400);
+    lm_graph_show_text(deep, &text); /* deeper than a terminal is wide: a list */
     CONTAINS(lm_text_peek(&text), "n399  test.merge; and n0, of n398");
     lm_text_clear(&text);
-    EQUAL_INT(lm_graph_show_svg(g, &text), LM_OK);
-    lm_text_done(&source);
+    LM_OWN(lm_graph) wide = chain(120); /* 7,000 bends: every edge from n0 passes all the boxes before its own */
+    EQUAL_INT(lm_graph_show_svg(wide, &text), LM_OK);
     lm_text_done(&text);
 }
 
