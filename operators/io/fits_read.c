@@ -29,7 +29,7 @@ typedef struct {
 } fits_read;
 
 #define TENSORS_SCHEMA                                                                                                 \
-    "{\"type\": \"object\", \"minProperties\": 1, \"additionalProperties\": {\"anyOf\": ["                             \
+    "{\"type\": \"object\", \"additionalProperties\": {\"anyOf\": ["                                                   \
     "{\"type\": \"integer\", \"minimum\": 0}, {\"type\": \"string\"}, "                                                \
     "{\"type\": \"object\", \"additionalProperties\": false, \"properties\": {"                                        \
     "\"file\": {\"type\": \"string\"}, \"hdu\": {\"type\": [\"integer\", \"string\"]}, "                               \
@@ -48,7 +48,8 @@ static const lm_param params[] = {
                    "if not given: the path below the folder, or the table's name and row"),
     LM_TREE(fits_read, tensors, "{\"image\": \"first\"}", .no_key = true, .schema = TENSORS_SCHEMA,
             .doc = "name of a tensor: HDU number from 0, EXTNAME, first (the first with pixels), or {file, hdu, dtype, "
-                   "column}; a file is relative to the table, or to the file that was found"),
+                   "column}; a file is relative to the table, or to the file that was found. {}: none, a row of a "
+                   "\"table\" is attributes alone"),
     LM_TREE(fits_read, attrs, NULL, .no_key = true,
             .schema = "{\"type\": \"object\", \"additionalProperties\": "
                       "{\"type\": [\"number\", \"string\", \"boolean\", \"null\"]}}",
@@ -118,8 +119,10 @@ static lm_status check(const void *self, lm_error *err)
     if (s->hdu && !s->table) return LM_FAIL(err, LM_EGRAPH, "\"hdu\" says where a table is, but there is no \"table\"");
     if (s->hdu && !json_is_string(s->hdu) && !(json_is_integer(s->hdu) && json_integer_value(s->hdu) >= 0))
         return LM_FAIL(err, LM_EGRAPH, "\"hdu\" is neither a number from 0 nor an EXTNAME");
-    if (!json_is_object(s->tensors) || !json_object_size(s->tensors))
-        return LM_FAIL(err, LM_EGRAPH, "\"tensors\" is not a map from names to HDUs");
+    if (!json_is_object(s->tensors)) return LM_FAIL(err, LM_EGRAPH, "\"tensors\" is not a map from names to HDUs");
+    if (!json_object_size(s->tensors) && !s->table)
+        return LM_FAIL_HINT(err, LM_EGRAPH, "For example: tensors: {image: first}.",
+                            "\"tensors\" is empty: only a \"table\" gives records without tensors");
     if (s->attrs && !json_is_object(s->attrs))
         return LM_FAIL(err, LM_EGRAPH, "\"attrs\" is not a map from names to values");
     json_object_foreach(s->tensors, name, tensor)
