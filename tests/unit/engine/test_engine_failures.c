@@ -173,7 +173,7 @@ TEST(the_port_errors)
         BOOKS(&r, "w", 2, 2, 0, 0, 0);
         CONTAINS(tape_of(&r), "1 r1 n=1 error=no luck with r1");
         CONTAINS(tape_of(&r), "error_kind=input node=f\n");
-        char file[16];
+        char file[32];
         snprintf(file, sizeof file, "out%d/r4", turn);
         EQUAL_TEXT(read_text(in_folder(file)), "r4 4 6250"); /* the tensor came along */
         ran_done(&r);
