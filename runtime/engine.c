@@ -57,7 +57,6 @@ static void *work_on(void *arg)
         pthread_mutex_lock(&e->lock);
         b->next_task = e->finished;
         e->finished = b;
-        e->n_tasks--;
         uv_async_send(&e->wake);
     }
     pthread_mutex_unlock(&e->lock);

@@ -265,7 +265,7 @@ typedef struct engine {
     batch *tasks, *last_task; /* waiting */
     batch *finished;          /* done, for the loop thread */
     unsigned n_workers, spanning;
-    atomic_uint n_tasks; /* given out and not finished; the loop thread reads it without the lock */
+    unsigned n_tasks; /* given out and not collected: the loop thread's own */
     bool quit;
     worker *workers;
     /* state */

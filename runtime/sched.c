@@ -31,12 +31,12 @@ static void give_task(engine *e, batch *b)
 {
     b->done = false;
     b->node->running++;
+    e->n_tasks++;
     pthread_mutex_lock(&e->lock);
     b->next_task = NULL;
     if (e->last_task) e->last_task->next_task = b;
     else e->tasks = b;
     e->last_task = b;
-    e->n_tasks++;
     pthread_cond_signal(&e->work);
     pthread_mutex_unlock(&e->lock);
 }
@@ -465,6 +465,7 @@ static void collect(engine *e)
         batch *b = done;
         done = b->next_task;
         b->node->running--;
+        e->n_tasks--;
         if (b->listing) {
             source_listed(b->node, b);
             continue;
