@@ -67,12 +67,12 @@ void edge_spill(engine *e, edge *at)
         parcel *p = slot(at, at->spilled_to);
         item *it = p->item;
         if (it->record && item_is_safe(it, committed)) {
-            item *stub = item_stub(it);
-            if (!stub) return;
+            item *claim = item_claim(it);
+            if (!claim) return;
             at->bytes -= p->bytes;
             e->queue_bytes -= p->bytes;
             p->bytes = 0;
-            p->item = stub;
+            p->item = claim;
             item_unref(it);
         } else if (it->record && it->home_kind != HOME_NONE) {
             return; /* not on disk yet: look again after the next commit */

@@ -295,7 +295,7 @@ item *item_unref(item *it);
 const char *item_id(const item *it);
 void item_take_record(item *it, lm_record *take);
 /* A stand-in without the record, for an item that can be had again. NULL without memory. */
-item *item_stub(const item *it);
+item *item_claim(const item *it);
 /* May the record be dropped, once `committed` is on disk? */
 bool item_is_safe(const item *it, uint64_t committed);
 origin *origin_ref(origin *o);

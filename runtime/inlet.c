@@ -170,10 +170,10 @@ static void table_read(rt_node *node, inlet *in, const char *key)
         item *head = edge_head(from);
         if (in->table.n >= e->options.edge_records && head->record && e->options.store) {
             if (head->home_kind != HOME_NONE && head->ticket > committed) return; /* after the next commit */
-            item *stub = item_is_safe(head, committed) ? item_stub(head) : NULL;
-            if (stub) {
+            item *claim = item_is_safe(head, committed) ? item_claim(head) : NULL;
+            if (claim) {
                 item_unref(edge_pop(e, from));
-                table_add(node, in, stub);
+                table_add(node, in, claim);
                 continue;
             }
         }

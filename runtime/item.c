@@ -62,21 +62,21 @@ bool item_is_safe(const item *it, uint64_t committed)
     return o && o->is_error && (!o->n_in || !o->in[0].n || o->in[0].items[0]->home_kind != HOME_NONE);
 }
 
-item *item_stub(const item *it)
+item *item_claim(const item *it)
 {
-    item *stub = item_new((item_kind)it->kind, &it->order);
-    if (!stub) return NULL;
-    stub->home_kind = it->home_kind;
-    stub->known = it->known;
-    stub->port = it->port;
-    stub->output = it->output;
-    stub->index = it->index;
-    if (it->known) stub->ident = it->ident;
-    if (it->home_kind != HOME_NONE) stub->home = it->home;
-    stub->ticket = it->ticket;
-    stub->origin = origin_ref(it->origin);
-    stub->id = lm_strdup(item_id(it));
-    return stub->id ? stub : item_unref(stub);
+    item *claim = item_new((item_kind)it->kind, &it->order);
+    if (!claim) return NULL;
+    claim->home_kind = it->home_kind;
+    claim->known = it->known;
+    claim->port = it->port;
+    claim->output = it->output;
+    claim->index = it->index;
+    if (it->known) claim->ident = it->ident;
+    if (it->home_kind != HOME_NONE) claim->home = it->home;
+    claim->ticket = it->ticket;
+    claim->origin = origin_ref(it->origin);
+    claim->id = lm_strdup(item_id(it));
+    return claim->id ? claim : item_unref(claim);
 }
 
 origin *origin_ref(origin *o)
@@ -115,7 +115,7 @@ origin *origin_new(rt_node *node, const call *c)
         o->in[i].missing = from->missing;
         for (size_t j = 0; j < from->n; j++) {
             /* What can be had again is not kept in memory for it. */
-            item *it = from->items[j], *kept = it->record && it->home_kind != HOME_NONE ? item_stub(it) : item_ref(it);
+            item *it = from->items[j], *kept = it->record && it->home_kind != HOME_NONE ? item_claim(it) : item_ref(it);
             if (!kept) return origin_unref(o);
             o->in[i].items[o->in[i].n++] = kept;
         }
