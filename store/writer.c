@@ -62,18 +62,20 @@ static int put_row(group *c, const lm_row *row)
     uint64_t former, key;
     int code = find_former(c, row, &digest_key, &former);
     if (code || (former && !row->replaces)) return code;
-    if (former) {
-        MDB_val old = {sizeof former, &former};
-        if ((code = lm_os_del(c->log, c->g->rows, &old))) return code;
-    }
     uint8_t *to;
-    if ((code = append(c, row->kind, row->size, &key, &to))) return code;
+    if (former) { /* under its former number: a deletion would merge pages under the appending cursor */
+        MDB_val place = {sizeof former, &former}, value = {row->size + ROW_TRAILER, NULL};
+        if ((code = lm_os_put(c->log, c->g->rows, &place, &value, MDB_RESERVE))) return code;
+        to = value.mv_data;
+    } else if ((code = append(c, row->kind, row->size, &key, &to))) {
+        return code;
+    }
     for (size_t i = 0; i < row->n_parts; i++) {
         if (row->parts[i].size) memcpy(to, row->parts[i].data, row->parts[i].size);
         to += row->parts[i].size;
     }
     memcpy(to, &row->digest, ROW_TRAILER);
-    lm_pending_add(c->store->pending, &digest_key, key);
+    if (!former) lm_pending_add(c->store->pending, &digest_key, key);
     return 0;
 }
 
