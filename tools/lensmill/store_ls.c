@@ -342,7 +342,7 @@ static lm_status list_records(lm_snapshot *snapshot, const lm_catalog *catalog, 
     else if (l.n) lm_columns_print(&l.columns, stdout, 0, lm_terminal_width(stdout));
     if (!l.n && only_op && !l.op_seen) fprintf(stderr, "no step of operator \"%s\" is in the store\n", only_op);
     else if (!l.n && only_id && !l.id_seen) fprintf(stderr, "no step of record \"%s\" is in the store\n", only_id);
-    if (l.more) fprintf(stderr, "there are more: --limit %lld shows twice as many\n", (long long)(2 * limit));
+    if (l.more) fprintf(stderr, "there are more: --limit %lld shows twice as many\n", 2 * (long long)limit);
     return LM_OK;
 }
 
