@@ -33,7 +33,9 @@ item *item_ref(item *it)
 
 item *item_unref(item *it)
 {
-    if (!it || atomic_fetch_sub_explicit(&it->refs, 1, memory_order_acq_rel) != 1) return NULL;
+    if (!it || (atomic_load_explicit(&it->refs, memory_order_acquire) != 1 &&
+                atomic_fetch_sub_explicit(&it->refs, 1, memory_order_acq_rel) != 1))
+        return NULL;
     lm_record_unref(it->record);
     origin_unref(it->origin);
     lm_free(it->id);

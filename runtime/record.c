@@ -173,7 +173,10 @@ lm_record *lm_record_ref(const lm_record *record)
 
 lm_record *lm_record_unref(lm_record *record)
 {
-    if (!record || atomic_fetch_sub_explicit(&record->refs, 1, memory_order_acq_rel) != 1) return NULL;
+    /* Who holds the only reference need not count it down: a locked instruction less for most records. */
+    if (!record || (atomic_load_explicit(&record->refs, memory_order_acquire) != 1 &&
+                    atomic_fetch_sub_explicit(&record->refs, 1, memory_order_acq_rel) != 1))
+        return NULL;
     for (unsigned i = 0; i < record->n_tensors; i++) lm_tensor_unref(record->tensors[i].tensor);
     while (record->chunks) {
         chunk *next = record->chunks->next;

@@ -263,6 +263,11 @@ static lm_status prepare(work *k, call *c, job *j, lm_error *err)
             step->inputs[i].count = in->n;
             step->inputs[i].missing = in->missing;
         } else if (in->n) {
+            const item *it = in->items[0];
+            if (it->record && (!tensors || is_loaded(it->record))) { /* the call holds the item, and that the record */
+                step->inputs[i].record = it->record;
+                continue;
+            }
             LM_TRY(worker_materialise(k->w, in->items[0], tensors, k->depth, &j->held[i], err));
             step->inputs[i].record = j->held[i];
         }

@@ -59,7 +59,7 @@ static int find_former(group *c, const lm_row *row, const lm_index_key *key, uin
 static int put_row(group *c, const lm_row *row)
 {
     lm_index_key digest_key = lm_index_key_of(row->kind, &row->digest);
-    uint64_t former, key;
+    uint64_t former, key = 0;
     int code = find_former(c, row, &digest_key, &former);
     if (code || (former && !row->replaces)) return code;
     uint8_t *to;
