@@ -129,13 +129,14 @@ static bool is_hollow(const rt_node *node, call *c, const Lensmill__Step *row, u
     return false;
 }
 
-/* Two records must not have one path: the second one is an error. (The same one may come again: it is tried once more.) */
+/* Two records must not have one path: the second one is an error. The same one may come again: it is tried once more, or,
+ * below a folder that is watched, its file has changed. */
 static lm_status claim_path(rt_node *node, const char *path, const call *c, lm_error *err)
 {
     char at[128];
     lm_text name;
     lm_text_init(&name);
-    lm_text_format(&name, "%s %s", order_text(at, &c->order), c->id);
+    lm_text_format(&name, "%s %s", node->def->endless ? "" : order_text(at, &c->order), c->id);
     LM_OWN(lm_chars) mine = lm_text_take(&name);
     if (!mine) return LM_NOMEM(err);
     pthread_mutex_lock(&node->lock);

@@ -521,8 +521,9 @@ lm_status lm_run_graph(const lm_graph *graph, const lm_run_options *options, lm_
     *ret = (lm_run_report){.status = 1};
     engine *e = lm_alloc(1, sizeof *e);
     if (!e) return LM_NOMEM(err);
-    *ret = (lm_run_report){.n_nodes = graph->n_nodes, .nodes = lm_alloc(graph->n_nodes, sizeof *ret->nodes)};
-    for (size_t i = 0; ret->nodes && i < graph->n_nodes; i++) ret->nodes[i].expected_s = (double)NAN;
+    *ret = (lm_run_report){.status = 1, .nodes = lm_alloc(graph->n_nodes, sizeof *ret->nodes)};
+    if (ret->nodes) ret->n_nodes = graph->n_nodes;
+    for (size_t i = 0; i < ret->n_nodes; i++) ret->nodes[i].expected_s = (double)NAN;
     e->graph = graph;
     e->options = *options;
     e->report = ret;

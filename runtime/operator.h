@@ -263,12 +263,12 @@ enum {
 };
 
 typedef struct lm_operator {
-    size_t struct_size; /* sizeof(lm_operator), by LM_OPERATOR: lets a host and a plugin of other ages tell */
+    size_t struct_size; /* sizeof(lm_operator): what a plugin of another age knew of this struct */
     const char *name;
     int version;         /* raise it whenever a result may change */
     const char *summary; /* one line, no full stop */
     const char *doc;     /* paragraphs; NULL: the summary says it all */
-    const char *example; /* a graph file of graphs/, or a snippet of YAML: the `with:` of a node */
+    const char *example; /* YAML: what stands under `with:`, or, where wires matter, the node without `op:`; it is run by a test */
     lm_shape shape;
     unsigned flags;
     size_t size; /* of the operator's own struct; 0: no parameters, no state */

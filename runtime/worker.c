@@ -378,7 +378,7 @@ static void run_generator(work *k, call *c)
             status = j ? prepare(k, c, j, &err) : LM_NOMEM(&err);
             if (status) break;
         } else { /* the same inputs: only the outputs start afresh */
-            lm_record *records[LM_MAX_PORTS];
+            lm_record *records[LM_MAX_PORTS] = {NULL};
             for (unsigned i = 0; i < j->step.n_inputs; i++) records[i] = j->step.inputs[i].record;
             lm_step_begin(&j->step, node->op, node->self, node->def->params, node->def->name);
             for (unsigned i = 0; i < j->step.n_inputs; i++) j->step.inputs[i].record = records[i];
