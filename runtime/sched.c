@@ -187,6 +187,11 @@ static bool begin(rt_node *node)
         b->n++;
         any |= c->outcome == PENDING;
     }
+    if (e->failure.status) { /* what the last call had taken goes with the batch */
+        b->n += b->n < wanted;
+        batch_free(b);
+        return false;
+    }
     if (!b->n) {
         batch_free(b);
         if (state == END && !node->first) node->finished = true;
