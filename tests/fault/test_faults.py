@@ -64,7 +64,7 @@ def main():
                     failures.append(f"{where}: status {result.returncode}\n{result.stderr[-3000:]}")
                 elif result.returncode and not result.stderr.strip():
                     failures.append(f"{where}: status {result.returncode} and not a word")
-                if (folder / ".lensmill").exists():
+                if (folder / ".lensmill" / "current").exists():  # else it failed before there was a store
                     verify = support.run("store", "verify", cwd=folder, check=False)
                     if verify.returncode:
                         failures.append(f"{where}: the store does not verify\n{verify.stdout}{verify.stderr[-2000:]}")

@@ -28,7 +28,6 @@ struct lm_plan_old {
     const Lensmill__Run *last; /* of the graph */
     lm_map dead;               /* lm_plan_id() -> letter */
     const lm_map *by_id;
-    size_t missing; /* steps for which no old one with the same recipe has been found yet */
     bool failed;
 };
 
@@ -210,18 +209,18 @@ static bool see_row(void *arg, lm_row_kind kind, const lm_digest *digest, lm_vie
         if (!step || step->how != LM_PLANNED_RUNS) continue;
         bool same = is_same(row->recipe, &p->digest);
         lm_old_step *to = same ? &step->same : &step->other;
-        if (to->there) continue;
+        if (to->there && to->run >= row->run) continue; /* a row that was replaced lies where its first one lay */
         old->failed = !take_old(old, to, digest, row, recipe);
-        old->missing -= same;
     }
-    return !old->failed && old->missing > 0;
+    return !old->failed;
 }
 
 lm_status lm_plan_old_scan(lm_plan_old *old, lm_plan_step **steps, size_t n, const lm_map *by_id, lm_error *err)
 {
     old->by_id = by_id;
-    for (size_t i = 0; i < n; i++) old->missing += steps[i]->how == LM_PLANNED_RUNS;
-    if (!old->snapshot || !old->missing || !old->catalog.n_recipes) return LM_OK;
+    bool any = false;
+    for (size_t i = 0; i < n; i++) any |= steps[i]->how == LM_PLANNED_RUNS;
+    if (!old->snapshot || !any || !old->catalog.n_recipes) return LM_OK;
     LM_TRY(lm_snapshot_rows(old->snapshot, LM_ROW_STEP, true, see_row, old, err));
     return old->failed ? LM_NOMEM(err) : LM_OK;
 }

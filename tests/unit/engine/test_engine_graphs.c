@@ -512,11 +512,12 @@ static void write_end(lm_text *t, lm_text *want)
 }
 
 /* Is every step stored, and every failure a dead letter? (Of two equal steps, one kept and one not, either may have named
- * the result, and a replay may then compute what follows once more.) */
+ * the result, and a replay may then compute what follows once more. Of a known number of draws of which one fails, those
+ * after it may or may not have been made already, side by side.) */
 static bool all_kept(void)
 {
     bool all = true;
-    for (int i = 0; i < n_nodes; i++) all &= !nodes[i].none && !nodes[i].skip;
+    for (int i = 0; i < n_nodes; i++) all &= !nodes[i].none && !nodes[i].skip && !(nodes[i].op == GEN && nodes[i].c >= 0);
     return all;
 }
 

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -171,7 +172,7 @@ typedef struct {
 } trial;
 
 static uint64_t fail_at; /* which allocation of the batch fails; 0: none */
-static bool fired;
+static atomic_bool fired; /* tests with threads set it, to false, side by side */
 
 /* Sends n records; that with the number `bad` (-1: none) is called bad-N. */
 static void send(trial *t, lm_process *p, size_t n, int bad, double timeout_s, const atomic_bool *cancelled)
