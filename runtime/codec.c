@@ -71,7 +71,7 @@ lm_status lm_tensor_prefix(const lm_tensor *tensor, uint8_t *prefix, size_t *ret
     if (tensor->unit) at += put_bytes(prefix + at, TAG_UNIT, tensor->unit, strlen(tensor->unit));
     for (const char *axis = tensor->axes; axis && *axis;) {
         size_t n = strcspn(axis, " ");
-        at += put_bytes(prefix + at, TAG_AXIS, axis, n);
+        if (n) at += put_bytes(prefix + at, TAG_AXIS, axis, n);
         axis += n + (axis[n] == ' ');
     }
     uint8_t length[10];
@@ -164,6 +164,7 @@ lm_status lm_tensor_decode(lm_bytes stored, void (*release)(void *owner), void *
             memcpy(unit, field.data, n_unit = field.size);
         } else if (tag == TAG_AXIS) {
             if (field.size + 1 >= sizeof axes - n_axes) return damaged(err, "a tensor's axis names");
+            if (!field.size) continue;
             if (n_axes) axes[n_axes++] = ' ';
             memcpy(axes + n_axes, field.data, field.size);
             n_axes += field.size;
@@ -229,7 +230,7 @@ static lm_status describe(const lm_tensor *tensor, bool whole, lm_arena *arena, 
         if (!axes) return LM_NOMEM(err);
         for (const char *axis = tensor->axes; *axis && message->n_axes < LM_MAX_DIMS;) {
             size_t n = strcspn(axis, " ");
-            if (!(axes[message->n_axes++] = lm_arena_strndup(arena, axis, n))) return LM_NOMEM(err);
+            if (n && !(axes[message->n_axes++] = lm_arena_strndup(arena, axis, n))) return LM_NOMEM(err);
             axis += n + (axis[n] == ' ');
         }
         message->axes = axes;
@@ -342,6 +343,7 @@ static lm_status decode_tensor(const Lensmill__NamedTensor *from, lm_tensor **re
         size_t at = 0;
         for (size_t i = 0; i < inside->n_axes; i++) {
             size_t length = strlen(inside->axes[i]);
+            if (!length) continue;
             if (length + 2 > sizeof axes - at) return damaged(err, "a tensor's axis names");
             if (at) axes[at++] = ' ';
             memcpy(axes + at, inside->axes[i], length);

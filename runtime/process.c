@@ -181,7 +181,8 @@ static lm_status answered_error(const lm_record *record, const lm_attr *error, l
     lm_status status = LM_EINPUT;
     lm_value kind = lm_record_value(record, "error_kind");
     if (kind.kind == LM_KIND_TEXT && (!lm_status_parse(kind.text, &status) || !status)) status = LM_EINPUT;
-    return LM_FAIL(err, status, "%.1000s", lm_value_text(error->value, buffer));
+    const char *text = lm_value_text(error->value, buffer);
+    return LM_FAIL(err, status, "%.1000s", *text ? text : "the program says that it failed, without a reason");
 }
 
 lm_status lm_process_answer(lm_step *step, const uint8_t *bytes, size_t size, lm_error *err)

@@ -29,12 +29,12 @@ valgrind)
     exec valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite \
         --show-leak-kinds=definite --suppressions="$here/suppress/valgrind.supp" "$@"
     ;;
-fuzz) # PROGRAM SECONDS CORPUS: what it finds that is new goes to a folder of its own; a crash leaves its input there
+fuzz) # PROGRAM SECONDS CORPUS (libFuzzer's own exit status, 77, would say skipped): what it finds that is new goes to a folder of its own; a crash leaves its input there
     found=$(dirname "$1")/found/$(basename "$1")
     mkdir -p "$found"
     export ASAN_OPTIONS=allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1
     export LSAN_OPTIONS=suppressions=$here/suppress/leak.supp:print_suppressions=0
-    steady "$1" -max_total_time="$2" -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 -close_fd_mask=1 \
+    steady "$1" -error_exitcode=1 -max_total_time="$2" -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 -close_fd_mask=1 \
         -artifact_prefix="$found/" "$found" "$3"
     ;;
 *)
