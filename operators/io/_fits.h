@@ -116,4 +116,24 @@ lm_status lm_fits_tiles(lm_fits *fits, const lm_hdu *hdu, const lm_cards *cards,
 /* Big-endian memory of n elements of `size` bytes to or from this machine's order, in place. */
 void lm_swap(void *data, size_t size, size_t n);
 
+/* Bytes of one element of a binary table's column, by the letter of its TFORM; 0: bits, or no letter of the standard. */
+static inline size_t lm_fits_type_size(char type)
+{
+    switch (type) {
+    case 'L':
+    case 'B':
+    case 'A': return 1;
+    case 'I': return 2;
+    case 'J':
+    case 'E': return 4;
+    case 'K':
+    case 'D':
+    case 'C':
+    case 'P': return 8;
+    case 'M':
+    case 'Q': return 16;
+    default: return 0;
+    }
+}
+
 #endif

@@ -81,25 +81,6 @@ static int64_t setting(const lm_cards *cards, const char *name, int64_t otherwis
 
 /* ---- what the header says --------------------------------------------------------------------------------------- */
 
-static uint64_t element_size(char type)
-{
-    switch (type) {
-    case 'L':
-    case 'B':
-    case 'A': return 1;
-    case 'I': return 2;
-    case 'J':
-    case 'E': return 4;
-    case 'K':
-    case 'D':
-    case 'C':
-    case 'P': return 8;
-    case 'M':
-    case 'Q': return 16;
-    default: return 0;
-    }
-}
-
 static lm_status read_columns(tiles *t, const lm_cards *cards, lm_error *err)
 {
     static const char *const names[] = {
@@ -113,7 +94,7 @@ static lm_status read_columns(tiles *t, const lm_cards *cards, lm_error *err)
         const char *form = text(cards, key);
         uint64_t repeat = form[0] >= '0' && form[0] <= '9' ? strtoull(form, &end, 10) : 1;
         const char *type = form + strspn(form, "0123456789");
-        uint64_t size = element_size(*type);
+        uint64_t size = lm_fits_type_size(*type);
         if (!size || repeat > t->hdu->row_bytes || repeat * size > t->hdu->row_bytes - at)
             return LM_FAIL(err, LM_EINPUT,
                            "\"%s\", HDU %zu: TFORM%d = \"%s\" does not fit in a row of %" PRIu64 " bytes",
@@ -219,7 +200,7 @@ static lm_status heap_bytes(const tiles *t, const slot *from, uint64_t row, cons
     *ret = NULL;
     *ret_n = 0;
     if (!from->type) return LM_OK;
-    uint64_t width = from->type == 'P' ? 4 : from->type == 'Q' ? 8 : 0, size = element_size(from->elements);
+    uint64_t width = from->type == 'P' ? 4 : from->type == 'Q' ? 8 : 0, size = lm_fits_type_size(from->elements);
     if (!width || !size) return fail(t, "a column of tiles that is not of variable length", err);
     const uint8_t *p = t->data + row * t->hdu->row_bytes + from->at;
     uint64_t n = big_endian(p, width), at = big_endian(p + width, width);
@@ -237,7 +218,7 @@ static double column_number(const tiles *t, const slot *from, uint64_t row, doub
 {
     if (!from->type) return otherwise;
     const uint8_t *p = t->data + row * t->hdu->row_bytes + from->at;
-    uint64_t bits = big_endian(p, (size_t)element_size(from->type));
+    uint64_t bits = big_endian(p, (size_t)lm_fits_type_size(from->type));
     uint32_t low = (uint32_t)bits;
     float single;
     double value;

@@ -73,25 +73,6 @@ lm_table *lm_table_close(lm_table *t)
 
 /* ---- FITS ------------------------------------------------------------------------------------------------------- */
 
-static size_t type_size(char type)
-{
-    switch (type) {
-    case 'L':
-    case 'B':
-    case 'A': return 1;
-    case 'I': return 2;
-    case 'J':
-    case 'E': return 4;
-    case 'K':
-    case 'D':
-    case 'C':
-    case 'P': return 8;
-    case 'M':
-    case 'Q': return 16;
-    default: return 0;
-    }
-}
-
 static const lm_card *card_of(const lm_cards *cards, const char *stem, size_t number)
 {
     char name[32];
@@ -147,7 +128,7 @@ static lm_status binary_field(lm_table *t, const lm_cards *cards, size_t i, uint
     f->type = *end;
     if (errno || f->repeat > t->row_bytes * 8) return bad_form(t, i, form, err);
     if (f->type == 'X') f->width = (f->repeat + 7) / 8;
-    else if (type_size(f->type)) f->width = f->repeat * type_size(f->type);
+    else if (lm_fits_type_size(f->type)) f->width = f->repeat * lm_fits_type_size(f->type);
     else return bad_form(t, i, form, err);
     f->at = *at;
     *at += f->width;
@@ -601,7 +582,7 @@ lm_status lm_table_tensor(lm_table *t, size_t row, const char *column, lm_tensor
     bool integers = is_integer_type(f->type) && f->scale == 1 && f->zero == 0 && !f->has_null;
     lm_dtype dtype = f->type == 'E' ? LM_F32 : LM_F64;
     if (integers) dtype = f->type == 'B' ? LM_U8 : f->type == 'I' ? LM_I16 : f->type == 'J' ? LM_I32 : LM_I64;
-    size_t shape[LM_MAX_DIMS], size = type_size(f->type);
+    size_t shape[LM_MAX_DIMS], size = lm_fits_type_size(f->type);
     unsigned ndim = dims(f, shape);
     LM_OWN(lm_tensor) tensor = NULL;
     LM_TRY(lm_tensor_new(dtype, ndim, shape, &tensor, err));
