@@ -421,6 +421,7 @@ ready next_gather(rt_node *node, call *c)
     if (def->window_all) lm_text_add(&name, "all");
     else lm_text_format(&name, "window-%04llu", (unsigned long long)node->window);
     c->window_id = lm_text_take(&name);
+    if (!c->window_id) LM_NOMEM(&e->failure);
     c->id = c->window_id ? c->window_id : "";
     c->order = (order){.depth = 1, .at = {(uint32_t)node->window++}};
     node->window_opened_s = 0;

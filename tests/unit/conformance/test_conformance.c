@@ -560,19 +560,18 @@ TEST(step_survives_each_failing_allocation)
     VERDICT();
 }
 
-/* The same of whole runs, a sample: what the engine makes of it, and what a source does. */
-TEST(run_survives_failing_allocations)
+/* The same of whole runs: what the engine makes of it, and what a source does. */
+TEST(run_survives_each_failing_allocation)
 {
-    enum { TRIES = 12 };
     const lm_operator *op;
     EACH(op, true)
     {
         standard_run whole = {.workers = 1, .fail_at = UINT64_MAX};
         standard_run_example(op, &whole);
         if (!completed(op, &whole, "with all the memory it needs")) continue;
-        unsigned tries = op->flags & LM_PROGRAM ? 3 : op->shape == LM_SOURCE ? 10 * TRIES : TRIES;
-        for (unsigned i = 0; i < tries; i++) {
-            standard_run run = {.workers = 1, .fail_at = 1 + whole.allocations * i / tries};
+        uint64_t step = op->flags & LM_PROGRAM ? whole.allocations / 3 + 1 : 1; /* a program is started each time */
+        for (uint64_t n = 1; n <= whole.allocations; n += step, step += n > 100 ? n / 50 : 0) {
+            standard_run run = {.workers = 1, .fail_at = n};
             standard_run_example(op, &run);
             if (run.status && run.status != LM_EMEMORY)
                 problem(op, "allocation %u of a run fails: a fault of kind \"%s\": %s", (unsigned)run.fail_at,

@@ -267,7 +267,7 @@ static void one_graph(uint64_t seed)
             plan_and_run(text, store, NULL, "whole");
         } else {
             for (int i = 0; i < d.n; i++) {
-                char name[8];
+                char name[16];
                 snprintf(name, sizeof name, "n%d", i);
                 plan_and_run(text, store, name, "up to it");
             }
