@@ -123,7 +123,8 @@ void *lm_block_take(size_t size)
     size_t class = (size + CLASS - 1) / CLASS;
     stacks *s = mine;
     block *b = s ? s->top[class] : NULL;
-    if (!b || __builtin_expect(atomic_load_explicit(&fail_at, memory_order_relaxed) != 0, 0)) return lm_alloc_raw(class * CLASS);
+    if (!b || __builtin_expect(atomic_load_explicit(&fail_at, memory_order_relaxed) != 0, 0))
+        return lm_alloc_raw(class * CLASS);
     s->top[class] = b->next;
     s->n[class]--;
     return b;

@@ -34,16 +34,16 @@ uint64_t lm_alloc_count(void);
 /* LM_OWN(lm_record) r = NULL;  calls lm_record_cleanup(&r) on every way out of the scope.
  * LM_OWNABLE(lm_record, lm_record_unref) defines that function. lm_take(p) hands ownership on and clears p. */
 #define LM_OWN(type) __attribute__((cleanup(type##_cleanup))) type *
-#define LM_OWNABLE(type, release)                                                        \
-    static inline __attribute__((unused)) void type##_cleanup(type **owned_)             \
-    {                                                                                    \
-        if (*owned_) (void)release(*owned_);                                             \
+#define LM_OWNABLE(type, release)                                                                                      \
+    static inline __attribute__((unused)) void type##_cleanup(type **owned_)                                           \
+    {                                                                                                                  \
+        if (*owned_) (void)release(*owned_);                                                                           \
     }
-#define lm_take(p)                          \
-    __extension__({                         \
-        __auto_type lm_taken_ = (p);        \
-        (p) = NULL;                         \
-        lm_taken_;                          \
+#define lm_take(p)                                                                                                     \
+    __extension__({                                                                                                    \
+        __auto_type lm_taken_ = (p);                                                                                   \
+        (p) = NULL;                                                                                                    \
+        lm_taken_;                                                                                                     \
     })
 
 typedef char lm_chars;

@@ -348,7 +348,8 @@ lm_status answer_load_tensors(worker *w, lm_record **record, lm_error *err)
 static lm_status put_row(work *k, lm_row_kind kind, const lm_digest *digest, const lm_part *parts, size_t n,
                          void (*release)(void *owner), void *owner, lm_error *err)
 {
-    return (k->replace || k->w->mend ? lm_write_replace_row : lm_write_row)(k->write, kind, digest, parts, n, release, owner, err);
+    return (k->replace || k->w->mend ? lm_write_replace_row : lm_write_row)(k->write, kind, digest, parts, n, release,
+                                                                            owner, err);
 }
 
 static void release_tensor(void *owner)
@@ -425,7 +426,7 @@ static lm_status put_step(work *k, call *c, const lm_digest *key, Lensmill__Outp
 
 /* One output record becomes an item and, where rows are written, an Output of its row. */
 static lm_status take_output(work *k, call *c, lm_step *step, unsigned port, const lm_digest *key, uint16_t number,
-                             order at, Lensmill__Output *message, lm_error *err)
+                             const order *at, Lensmill__Output *message, lm_error *err)
 {
     rt_node *node = k->b->node;
     lm_step_output *output = &step->outputs[port];
@@ -434,7 +435,7 @@ static lm_status take_output(work *k, call *c, lm_step *step, unsigned port, con
     bool is_inline = false;
     if (!output->record) { /* it passes its input on */
         const item *from = c->in[node->primary].items[0];
-        it = pass_on(from, &at, port);
+        it = pass_on(from, at, port);
         if (!it) return LM_NOMEM(err);
         if (!it->record && step->inputs[node->primary].record)
             item_take_record(it, lm_record_ref(step->inputs[node->primary].record));
@@ -457,7 +458,7 @@ static lm_status take_output(work *k, call *c, lm_step *step, unsigned port, con
             is_inline = false;
         }
     } else {
-        it = item_new(ITEM_RECORD, &at);
+        it = item_new(ITEM_RECORD, at);
         if (!it) return LM_NOMEM(err);
         it->port = (uint8_t)port;
         it->index = (uint32_t)step->index;
@@ -499,9 +500,11 @@ lm_status answer_take(work *k, call *c, lm_step *step, lm_error *err)
     rt_node *node = k->b->node;
     lm_digest index_key;
     const lm_digest *key = &c->key;
-    order at = c->order;
+    const order *at = &c->order;
+    order emission;
     if (node->is_generator) {
-        at = order_child(&c->order, step->index);
+        emission = order_child(&c->order, step->index);
+        at = &emission;
         if (node->needs_key) index_key = key_of_index(&c->key, step->index), key = &index_key;
     }
     if (node->writes_rows || node->writes_artifacts || node->spills) LM_TRY(work_writing(k, err));

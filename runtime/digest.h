@@ -17,8 +17,9 @@ typedef struct lm_hash {
 
 void lm_hash_init(lm_hash *hash);
 void lm_hash_add(lm_hash *hash, const void *bytes, size_t n);
-void lm_hash_add_text(lm_hash *hash, const char *text); /* with its terminating zero, so that fields cannot run together */
-void lm_hash_add_u64(lm_hash *hash, uint64_t value);    /* little-endian */
+void lm_hash_add_text(lm_hash *hash,
+                      const char *text);             /* with its terminating zero, so that fields cannot run together */
+void lm_hash_add_u64(lm_hash *hash, uint64_t value); /* little-endian */
 lm_digest lm_hash_finish(lm_hash *hash);
 lm_digest lm_digest_of(const void *bytes, size_t n);
 

@@ -81,23 +81,43 @@ void edge_spill(engine *e, edge *at)
     }
 }
 
-size_t node_room(const rt_node *node)
+/* in_flight: calls whose results will come to these edges. */
+static size_t room_behind(const rt_node *node, unsigned in_flight)
 {
     const engine *e = node->engine;
     size_t room = SIZE_MAX;
     for (size_t i = 0; i < node->n_outs; i++) {
         const edge *out = node->outs[i];
         if (out->spill) continue;
-        size_t used = out->n + node->in_flight;
+        size_t used = out->n + in_flight;
         if (out->bytes >= e->options.edge_bytes || used >= e->options.edge_records) return 0;
         size_t left = e->options.edge_records - used;
-        double bytes_left = (double)e->options.edge_bytes - (double)out->bytes - node->in_flight * node->out_bytes;
+        double bytes_left = (double)e->options.edge_bytes - (double)out->bytes - in_flight * node->out_bytes;
         if (node->out_bytes > 0) {
-            if (bytes_left <= 0) return node->in_flight ? 0 : 1;
+            if (bytes_left <= 0) return in_flight ? 0 : 1;
             double by_bytes = bytes_left / node->out_bytes;
             if (by_bytes < (double)left) left = by_bytes < 1 ? 1 : (size_t)by_bytes;
         }
         if (left < room) room = left;
+    }
+    return room;
+}
+
+rt_node *chain_next(const rt_node *node)
+{
+    static const double short_s = 2e-5; /* a hand-over costs some 2e-7 s */
+    rt_node *next = node->chain;
+    return next && next->cost_s > 0 && next->cost_s < short_s ? next : NULL;
+}
+
+size_t node_room(const rt_node *node)
+{
+    size_t room = SIZE_MAX;
+    unsigned in_flight = 0;
+    for (const rt_node *at = node; at && room; at = chain_next(at)) {
+        in_flight += at->in_flight;
+        size_t here = room_behind(at, in_flight);
+        if (here < room) room = here;
     }
     return room;
 }

@@ -15,10 +15,8 @@
 #    include <xmmintrin.h>
 #endif
 
-lm_status node_open(rt_node *node, lm_error *err)
+lm_status node_open_now(rt_node *node, lm_error *err)
 {
-    int opened = __atomic_load_n(&node->opened, __ATOMIC_ACQUIRE);
-    if (opened == 1) return LM_OK;
     pthread_mutex_lock(&node->lock);
     lm_status status = LM_OK;
     if (!node->opened) {
@@ -174,7 +172,8 @@ static lm_status make_edges(engine *e, const bool *needed, lm_error *err)
                 rt_node *source = &e->nodes[from->wires[w].from->index];
                 *made = (edge){.from = source, .to = to, .from_port = from->wires[w].port, .to_port = k};
                 /* Who waits for more than this one edge must never hold its producer up: that could be a circle. */
-                made->spill = wired > 1 || from->n_wires > 1 || made->from_port == LM_ERRORS_PORT || to->is_gather || in->port->kind != LM_PORT_STREAM;
+                made->spill = wired > 1 || from->n_wires > 1 || made->from_port == LM_ERRORS_PORT || to->is_gather ||
+                              in->port->kind != LM_PORT_STREAM;
                 if (from->n_wires == 1 && wired == 1 && in->port->kind == LM_PORT_MERGE) made->spill = false;
                 in->edges[in->n_edges++] = made;
                 source->spills |= made->spill && made->from_port != LM_ERRORS_PORT;
@@ -208,6 +207,25 @@ static void decide_storage(engine *e, const bool *needed)
         node->writes_rows = !node->is_sink && store && (keep || below_stored);
         node->needs_key = keep || below_key || node->op->flags & LM_RANDOM || (node->is_sink && store);
         node->keeps_origin = node->writes_rows && !keep;
+    }
+}
+
+/* Chains: where all that a node makes goes to one node, which keeps nothing either and may run as often at the same time,
+ * that one goes on with each batch where it is. */
+static void make_chains(engine *e, const bool *needed)
+{
+    for (size_t i = 0; i < e->n_nodes; i++) {
+        rt_node *node = &e->nodes[i];
+        if (!needed[i] || e->plan || node->needs_key || node->n_outputs != 1 || node->n_outs != 1 ||
+            node == e->tap_node)
+            continue;
+        const edge *out = node->outs[0];
+        rt_node *to = out->to;
+        bool alike = to->def->workers == node->def->workers && !((to->op->flags ^ node->op->flags) & LM_SPANS);
+        if (!alike || out->spill || out->from_port == LM_ERRORS_PORT || out->to_port != to->primary || to->needs_key ||
+            to->is_sink || to->is_generator || to->def->retries || to->op->flags & (LM_BATCH | LM_PROGRAM))
+            continue;
+        node->chain = to;
     }
 }
 
@@ -501,6 +519,7 @@ static lm_status set_up(engine *e, lm_error *err)
                 return LM_FAIL(err, LM_EUSAGE, "node \"%s\" has no output port \"%s\"", name, dot + 1);
         }
     }
+    make_chains(e, needed);
     return begin_run(e, err);
 }
 

@@ -43,19 +43,19 @@ typedef struct origin origin;
 typedef struct item {
     atomic_uint refs;
     uint8_t kind, home_kind;
-    uint8_t port;    /* of the node that made it */
-    bool known;      /* ident is set */
-    uint16_t output; /* HOME_ROW: which of the row's outputs */
-    uint32_t index;  /* of a generator's emission */
-    order order;
-    size_t bytes;          /* that its record holds in memory; set when the record is */
-    uint64_t ticket;       /* of the write that holds it; 0: none, or long committed */
-    lm_digest ident;       /* what downstream keys see: the artifact's digest, or that of (key, port, index) */
-    lm_digest home;        /* key of the row that has it inside, or the artifact's own digest */
+    uint8_t port;          /* of the node that made it */
+    bool known;            /* ident is set */
+    uint16_t output;       /* HOME_ROW: which of the row's outputs */
+    uint32_t index;        /* of a generator's emission */
     lm_record *record;     /* NULL: in the store, or to be computed again from its origin */
     origin *origin;        /* how it was made; NULL: not kept */
     const char *failed_in; /* name of the node; lives as long as the graph */
     char *id;              /* where there is no record */
+    size_t bytes;          /* that its record holds in memory; set when the record is */
+    uint64_t ticket;       /* of the write that holds it; 0: none, or long committed */
+    order order;
+    lm_digest ident; /* what downstream keys see: the artifact's digest, or that of (key, port, index) */
+    lm_digest home;  /* key of the row that has it inside, or the artifact's own digest */
 } item;
 
 /* The inputs of one port of a call. */
@@ -124,26 +124,29 @@ typedef struct call {
     bool was_dead, saved; /* it has a dead letter that no longer counts; a checkpoint */
     uint16_t merge_port;
     uint16_t attempts;
-    /* from here on only what is not a small step needs: not cleared, written before it is read */
-    lm_digest key;
-    lm_digest told; /* sink: the key without the place, which a file may carry: the same bytes wherever it is written */
+    uint32_t would_run; /* steps (of a generator: emissions) that ran, or in a plan would run */
+    char *window_id;    /* of a gather; owned */
     double seconds;
+    /* from here on nothing is cleared: written before it is read, most of it only by what is not a small step */
     order order;
     const char *failed_in;
-    char *window_id;           /* of a gather; owned */
     uint64_t index, index_end; /* generator: emissions to make in this call */
     uint64_t at;               /* and the one under way, or that failed */
-    uint32_t would_run;        /* steps (of a generator: emissions) that ran, or in a plan would run */
+    lm_digest key;
+    lm_digest told; /* sink: the key without the place, which a file may carry: the same bytes wherever it is written */
 } call;
 
 typedef struct batch {
     struct batch *next;      /* in the node's order */
     struct batch *next_task; /* in the pool's queue */
+    struct batch *then;      /* what the next node of a chain made of this one's records */
     rt_node *node;
     size_t bytes; /* of this allocation */
     unsigned n;
+    unsigned links; /* so many nodes of the chain go on with what it makes */
     bool done, listing;
     bool plain;     /* each call gave one record on the only port: the loop thread need not look at them one by one */
+    bool bare;      /* its calls hold nothing any more: no inputs, no errors */
     bool last_part; /* of a generator's input */
     uint32_t quota; /* emissions that it may make */
     unsigned n_cached; /* of a plain batch */
@@ -197,6 +200,8 @@ struct rt_node {
     bool writes_rows; /* results are stored (or listed, under cache: none) */
     bool writes_artifacts;
     bool spills; /* an edge of its may spill: its records must be in the store */
+    rt_node
+        *chain; /* who may go on with what this one made, in the same worker, without an edge between; NULL: nobody */
     bool keeps_origin;
     lm_digest recipe;
     void *self;
@@ -365,7 +370,10 @@ item *edge_head(const edge *from);                    /* borrowed; NULL: empty *
 item *edge_pop(engine *e, edge *from);                /* the caller owns it */
 void edge_spill(engine *e, edge *at); /* beyond its bound a spilling edge keeps only what leads to its records */
 bool push_to(rt_node *node, const parcel *p); /* takes the item, onto every edge of its port */
-size_t node_room(const rt_node *node); /* how many more records its edges can take, what is under way counted in */
+size_t node_room(
+    const rt_node *node); /* how many more records its chain's edges can take, what is under way counted in */
+/* Who goes on with the next batch: where it is known that a step is shorter than its hand-over is worth. */
+rt_node *chain_next(const rt_node *node);
 
 /* inlet.c: what a node may do next. READY: the call is filled in (or settled: outcome or error set); END: nothing will come */
 typedef enum ready { READY, WAIT, END } ready;
@@ -381,7 +389,11 @@ void plan_count_again(const call *c, unsigned n_inputs);
 void plan_tell(work *k, const call *c);
 
 /* engine.c */
-lm_status node_open(rt_node *node, lm_error *err);
+lm_status node_open_now(rt_node *node, lm_error *err);
+static inline lm_status node_open(rt_node *node, lm_error *err)
+{
+    return __atomic_load_n(&node->opened, __ATOMIC_ACQUIRE) == 1 ? LM_OK : node_open_now(node, err);
+}
 void engine_fail(engine *e, const lm_error *err);
 /* progress.c */
 void progress_show(engine *e, bool last);

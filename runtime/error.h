@@ -45,26 +45,26 @@ void lm_error_clear(lm_error *err);
 
 /* Both have the value `status` where the compiler can see it, so that it knows what stays unset after a failure. */
 #define LM_FAIL(err, status, ...) LM_FAIL_HINT(err, status, NULL, __VA_ARGS__)
-#define LM_FAIL_HINT(err, status, hint, ...)           \
-    __extension__({                                    \
-        (void)lm_fail(err, status, hint, __VA_ARGS__); \
-        (lm_status)(status);                           \
+#define LM_FAIL_HINT(err, status, hint, ...)                                                                           \
+    __extension__({                                                                                                    \
+        (void)lm_fail(err, status, hint, __VA_ARGS__);                                                                 \
+        (lm_status)(status);                                                                                           \
     })
 #define LM_NOMEM(err) LM_FAIL_HINT(err, LM_EMEMORY, "Free memory, or run with fewer workers.", "out of memory")
 
 /* Pass an error on. Only in functions without goto. */
-#define LM_TRY(call)                                   \
-    do {                                               \
-        lm_status lm_try_status_ = (call);             \
-        if (lm_try_status_) return lm_try_status_;     \
+#define LM_TRY(call)                                                                                                   \
+    do {                                                                                                               \
+        lm_status lm_try_status_ = (call);                                                                             \
+        if (lm_try_status_) return lm_try_status_;                                                                     \
     } while (0)
-#define LM_TRY_IN(call, err, ...)                      \
-    do {                                               \
-        lm_status lm_try_status_ = (call);             \
-        if (lm_try_status_) {                          \
-            lm_error_in(err, __VA_ARGS__);             \
-            return lm_try_status_;                     \
-        }                                              \
+#define LM_TRY_IN(call, err, ...)                                                                                      \
+    do {                                                                                                               \
+        lm_status lm_try_status_ = (call);                                                                             \
+        if (lm_try_status_) {                                                                                          \
+            lm_error_in(err, __VA_ARGS__);                                                                             \
+            return lm_try_status_;                                                                                     \
+        }                                                                                                              \
     } while (0)
 
 #endif

@@ -14,7 +14,7 @@ typedef struct lm_graph lm_graph;
 typedef struct lm_node lm_node;
 
 typedef struct lm_place {
-    const char *file; /* as the user named it */
+    const char *file;      /* as the user named it */
     unsigned line, column; /* from 1; 0: none */
 } lm_place;
 
@@ -52,18 +52,18 @@ struct lm_node {
     lm_on_error on_error;
     unsigned retries; /* 0: none */
     double backoff_s;
-    unsigned retry_when;       /* bits: 1 << lm_status */
-    double timeout_s;          /* 0: none */
-    unsigned workers;          /* 0: all */
-    bool cache;                /* keep */
-    const char *salt;          /* "" if none */
-    const char *join_on;       /* "id" or an attribute's name */
-    double within_s;           /* of a join; 0: none */
-    bool window_all;           /* of a gather */
-    size_t window_count;       /* 0: no limit */
-    double window_wait_s;      /* 0: no limit */
-    bool endless;              /* it, or something above it, may never end */
-    const char *sources;       /* set of source nodes above it, as text: equal text, equal set */
+    unsigned retry_when;  /* bits: 1 << lm_status */
+    double timeout_s;     /* 0: none */
+    unsigned workers;     /* 0: all */
+    bool cache;           /* keep */
+    const char *salt;     /* "" if none */
+    const char *join_on;  /* "id" or an attribute's name */
+    double within_s;      /* of a join; 0: none */
+    bool window_all;      /* of a gather */
+    size_t window_count;  /* 0: no limit */
+    double window_wait_s; /* 0: no limit */
+    bool endless;         /* it, or something above it, may never end */
+    const char *sources;  /* set of source nodes above it, as text: equal text, equal set */
 };
 
 struct lm_graph {
@@ -87,8 +87,8 @@ lm_status lm_graph_load(const char *path, const lm_setting *settings, size_t n_s
                         char **ret_errors);
 /* The same for `check` and `show`: a graph that is a part for others (with `inputs:`) is fine alone. ret_faults may be NULL;
  * else, on failure, a new array of {file, line, column, text, hint}, sorted as in the text. */
-lm_status lm_graph_look(const char *path, const lm_setting *settings, size_t n_settings, lm_graph **ret, char **ret_errors,
-                        json_t **ret_faults);
+lm_status lm_graph_look(const char *path, const lm_setting *settings, size_t n_settings, lm_graph **ret,
+                        char **ret_errors, json_t **ret_faults);
 lm_graph *lm_graph_free(lm_graph *graph);
 LM_OWNABLE(lm_graph, lm_graph_free)
 

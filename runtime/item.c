@@ -169,7 +169,8 @@ char *order_text(char buffer[128], const order *o)
 batch *batch_new(rt_node *node, unsigned n, size_t outputs)
 {
     size_t ports = (size_t)n * node->n_inputs;
-    size_t bytes = sizeof(batch) + n * sizeof(call) + outputs * sizeof(parcel) + ports * (sizeof(members) + sizeof(item *));
+    size_t bytes =
+        sizeof(batch) + n * sizeof(call) + outputs * sizeof(parcel) + ports * (sizeof(members) + sizeof(item *));
     batch *b = lm_alloc_raw(bytes);
     if (!b) return NULL;
     memset(b, 0, sizeof *b);
@@ -180,10 +181,7 @@ batch *batch_new(rt_node *node, unsigned n, size_t outputs)
     b->out = (parcel *)(void *)(slots + ports); /* more of them: an array of its own */
     b->cap_out = outputs;
     for (unsigned i = 0; i < n; i++) {
-        memset(&b->calls[i], 0, offsetof(call, key));
-        b->calls[i].window_id = NULL;
-        b->calls[i].would_run = 0;
-        b->calls[i].seconds = 0;
+        memset(&b->calls[i], 0, offsetof(call, order));
         b->calls[i].in = node->n_inputs ? in + (size_t)i * node->n_inputs : NULL;
         for (unsigned k = 0; k < node->n_inputs; k++)
             b->calls[i].in[k] = (members){slots + (size_t)i * node->n_inputs + k, 0, 0};
@@ -200,7 +198,8 @@ static bool is_inside(const batch *b, const void *array)
 
 void batch_free(batch *b)
 {
-    for (unsigned i = 0; i < b->n; i++) {
+    if (b->then) batch_free(b->then);
+    for (unsigned i = 0; i < b->n && !b->bare; i++) {
         call *c = &b->calls[i];
         for (unsigned k = 0; c->in && k < b->node->n_inputs; k++) {
             for (size_t j = 0; j < c->in[k].n; j++) item_unref(c->in[k].items[j]);

@@ -12,9 +12,9 @@ void lm_log(lm_level level, const char *component, const char *format, ...) __at
 /* Sends every line to fn (called under a lock, from any thread) instead of stderr; NULL restores stderr. */
 void lm_log_to(void (*fn)(void *arg, lm_level level, const char *line), void *arg);
 
-#define LM_TRACE(component, ...)                                                            \
-    do {                                                                                    \
-        if (lm_log_traced(component)) lm_log(LM_LOG_TRACE, component, __VA_ARGS__);         \
+#define LM_TRACE(component, ...)                                                                                       \
+    do {                                                                                                               \
+        if (lm_log_traced(component)) lm_log(LM_LOG_TRACE, component, __VA_ARGS__);                                    \
     } while (0)
 
 #endif

@@ -59,20 +59,20 @@ typedef struct lm_param {
     const char *name;
     lm_param_type type;
     size_t offset;
-    double real;             /* default of REAL and DURATION; NAN: none, the parameter is unset */
-    int64_t integer;         /* default of INT */
-    bool boolean;            /* default of BOOL */
-    const char *text;        /* default of TEXT, PATH, CHOICE, WHERE (NULL: unset); of lists and trees: as JSON */
-    double min, max;         /* range, both ends included; none while both are 0; max <= min: no upper end */
-    const char *unit;        /* "pix", "arcsec", "rad"; NULL: a pure number */
-    const char *doc;         /* tells an astronomer what it means */
+    double real;      /* default of REAL and DURATION; NAN: none, the parameter is unset */
+    int64_t integer;  /* default of INT */
+    bool boolean;     /* default of BOOL */
+    const char *text; /* default of TEXT, PATH, CHOICE, WHERE (NULL: unset); of lists and trees: as JSON */
+    double min, max;  /* range, both ends included; none while both are 0; max <= min: no upper end */
+    const char *unit; /* "pix", "arcsec", "rad"; NULL: a pure number */
+    const char *doc;  /* tells an astronomer what it means */
     const char *const *choices;
     bool required;
-    bool per_record;         /* may hold {NAME} templates: read it with lm_step_real/_int/_text */
-    bool extent;             /* how many: out of the key; a generator makes this many outputs */
-    bool output;             /* of a PATH: a file that is written, relative to the working directory */
-    bool no_key;             /* changes how, not what: out of the key */
-    const char *schema;      /* of a TREE: its JSON Schema, as text; NULL: anything */
+    bool per_record;    /* may hold {NAME} templates: read it with lm_step_real/_int/_text */
+    bool extent;        /* how many: out of the key; a generator makes this many outputs */
+    bool output;        /* of a PATH: a file that is written, relative to the working directory */
+    bool no_key;        /* changes how, not what: out of the key */
+    const char *schema; /* of a TREE: its JSON Schema, as text; NULL: anything */
 } lm_param;
 
 /* The offset of a field, only if it has the C type that the parameter fills. */
@@ -82,27 +82,49 @@ typedef struct lm_param {
 
 /* LM_REAL(struct, field, default, .min = ..., .doc = ...): the field has the parameter's name. */
 #define LM_REAL(self, field, value, ...)                                                                               \
-    {LM_PARAM_(LM_P_REAL, self, field, double), .real = (value), __VA_ARGS__}
+    {                                                                                                                  \
+        LM_PARAM_(LM_P_REAL, self, field, double), .real = (value), __VA_ARGS__                                        \
+    }
 #define LM_INT(self, field, value, ...)                                                                                \
-    {LM_PARAM_(LM_P_INT, self, field, int64_t), .integer = (value), __VA_ARGS__}
+    {                                                                                                                  \
+        LM_PARAM_(LM_P_INT, self, field, int64_t), .integer = (value), __VA_ARGS__                                     \
+    }
 #define LM_BOOL(self, field, value, ...)                                                                               \
-    {LM_PARAM_(LM_P_BOOL, self, field, bool), .boolean = (value), __VA_ARGS__}
+    {                                                                                                                  \
+        LM_PARAM_(LM_P_BOOL, self, field, bool), .boolean = (value), __VA_ARGS__                                       \
+    }
 #define LM_TEXT(self, field, value, ...)                                                                               \
-    {LM_PARAM_(LM_P_TEXT, self, field, const char *), .text = (value), __VA_ARGS__}
+    {                                                                                                                  \
+        LM_PARAM_(LM_P_TEXT, self, field, const char *), .text = (value), __VA_ARGS__                                  \
+    }
 #define LM_PATH(self, field, value, ...)                                                                               \
-    {LM_PARAM_(LM_P_PATH, self, field, const char *), .text = (value), __VA_ARGS__}
+    {                                                                                                                  \
+        LM_PARAM_(LM_P_PATH, self, field, const char *), .text = (value), __VA_ARGS__                                  \
+    }
 #define LM_CHOICE(self, field, value, list, ...)                                                                       \
-    {LM_PARAM_(LM_P_CHOICE, self, field, int), .text = (value), .choices = (list), __VA_ARGS__}
+    {                                                                                                                  \
+        LM_PARAM_(LM_P_CHOICE, self, field, int), .text = (value), .choices = (list), __VA_ARGS__                      \
+    }
 #define LM_DURATION(self, field, value, ...)                                                                           \
-    {LM_PARAM_(LM_P_DURATION, self, field, double), .real = (value), __VA_ARGS__}
+    {                                                                                                                  \
+        LM_PARAM_(LM_P_DURATION, self, field, double), .real = (value), __VA_ARGS__                                    \
+    }
 #define LM_TEXTS(self, field, value, ...)                                                                              \
-    {LM_PARAM_(LM_P_TEXTS, self, field, lm_texts), .text = (value), __VA_ARGS__}
+    {                                                                                                                  \
+        LM_PARAM_(LM_P_TEXTS, self, field, lm_texts), .text = (value), __VA_ARGS__                                     \
+    }
 #define LM_REALS(self, field, value, ...)                                                                              \
-    {LM_PARAM_(LM_P_REALS, self, field, lm_reals), .text = (value), __VA_ARGS__}
+    {                                                                                                                  \
+        LM_PARAM_(LM_P_REALS, self, field, lm_reals), .text = (value), __VA_ARGS__                                     \
+    }
 #define LM_TREE(self, field, value, ...)                                                                               \
-    {LM_PARAM_(LM_P_TREE, self, field, json_t *), .text = (value), __VA_ARGS__}
+    {                                                                                                                  \
+        LM_PARAM_(LM_P_TREE, self, field, json_t *), .text = (value), __VA_ARGS__                                      \
+    }
 #define LM_WHERE(self, field, ...)                                                                                     \
-    {LM_PARAM_(LM_P_WHERE, self, field, const char *), __VA_ARGS__}
+    {                                                                                                                  \
+        LM_PARAM_(LM_P_WHERE, self, field, const char *), __VA_ARGS__                                                  \
+    }
 
 /* ---- ports and fields ------------------------------------------------------------------------------------------- */
 
@@ -132,12 +154,30 @@ typedef struct lm_field {
     lm_kind kind;   /* of an attribute */
     const char *shape, *unit, *doc;
 } lm_field;
-#define LM_IN(port, tensor, dtype, shape, unit, doc) {false, false, false, port, tensor, dtype, LM_KIND_NULL, shape, unit, doc}
-#define LM_IN_OPT(port, tensor, dtype, shape, unit, doc) {false, true, false, port, tensor, dtype, LM_KIND_NULL, shape, unit, doc}
-#define LM_OUT(port, tensor, dtype, shape, unit, doc) {true, false, false, port, tensor, dtype, LM_KIND_NULL, shape, unit, doc}
-#define LM_OUT_OPT(port, tensor, dtype, shape, unit, doc) {true, true, false, port, tensor, dtype, LM_KIND_NULL, shape, unit, doc}
-#define LM_OUT_ATTR(port, name, kind, unit, doc) {true, false, true, port, name, LM_DTYPE_NONE, kind, NULL, unit, doc}
-#define LM_IN_ATTR(port, name, kind, unit, doc) {false, false, true, port, name, LM_DTYPE_NONE, kind, NULL, unit, doc}
+#define LM_IN(port, tensor, dtype, shape, unit, doc)                                                                   \
+    {                                                                                                                  \
+        false, false, false, port, tensor, dtype, LM_KIND_NULL, shape, unit, doc                                       \
+    }
+#define LM_IN_OPT(port, tensor, dtype, shape, unit, doc)                                                               \
+    {                                                                                                                  \
+        false, true, false, port, tensor, dtype, LM_KIND_NULL, shape, unit, doc                                        \
+    }
+#define LM_OUT(port, tensor, dtype, shape, unit, doc)                                                                  \
+    {                                                                                                                  \
+        true, false, false, port, tensor, dtype, LM_KIND_NULL, shape, unit, doc                                        \
+    }
+#define LM_OUT_OPT(port, tensor, dtype, shape, unit, doc)                                                              \
+    {                                                                                                                  \
+        true, true, false, port, tensor, dtype, LM_KIND_NULL, shape, unit, doc                                         \
+    }
+#define LM_OUT_ATTR(port, name, kind, unit, doc)                                                                       \
+    {                                                                                                                  \
+        true, false, true, port, name, LM_DTYPE_NONE, kind, NULL, unit, doc                                            \
+    }
+#define LM_IN_ATTR(port, name, kind, unit, doc)                                                                        \
+    {                                                                                                                  \
+        false, false, true, port, name, LM_DTYPE_NONE, kind, NULL, unit, doc                                           \
+    }
 
 /* ---- the step --------------------------------------------------------------------------------------------------- */
 
@@ -160,17 +200,17 @@ typedef struct lm_random {
     LM_API(void *, lm_alloc_data, (size_t bytes))                                                                      \
     LM_API(void *, lm_free, (void *p))                                                                                 \
     LM_API(char *, lm_strdup, (const char *text))                                                                      \
-    LM_API(lm_status, lm_fail, (lm_error *err, lm_status status, const char *hint, const char *format, ...))           \
-    LM_API(void, lm_error_in, (lm_error *err, const char *format, ...))                                                \
+    LM_API(lm_status, lm_fail, (lm_error * err, lm_status status, const char *hint, const char *format, ...))          \
+    LM_API(void, lm_error_in, (lm_error * err, const char *format, ...))                                               \
     /* tensors and records */                                                                                          \
     LM_API(lm_status, lm_tensor_new,                                                                                   \
            (lm_dtype dtype, unsigned ndim, const size_t *shape, lm_tensor **ret, lm_error *err))                       \
-    LM_API(lm_tensor *, lm_tensor_ref, (lm_tensor *tensor))                                                            \
-    LM_API(lm_tensor *, lm_tensor_unref, (lm_tensor *tensor))                                                          \
-    LM_API(lm_status, lm_tensor_set_unit, (lm_tensor *tensor, const char *unit, lm_error *err))                        \
+    LM_API(lm_tensor *, lm_tensor_ref, (lm_tensor * tensor))                                                           \
+    LM_API(lm_tensor *, lm_tensor_unref, (lm_tensor * tensor))                                                         \
+    LM_API(lm_status, lm_tensor_set_unit, (lm_tensor * tensor, const char *unit, lm_error *err))                       \
     LM_API(void, lm_tensor_to_f64, (const lm_tensor *tensor, double *to))                                              \
     LM_API(void, lm_tensor_to_f32, (const lm_tensor *tensor, float *to))                                               \
-    LM_API(void, lm_tensor_from_f64, (lm_tensor *tensor, const double *from))                                          \
+    LM_API(void, lm_tensor_from_f64, (lm_tensor * tensor, const double *from))                                         \
     LM_API(const char *, lm_record_id, (const lm_record *record))                                                      \
     LM_API(size_t, lm_record_attr_count, (const lm_record *record))                                                    \
     LM_API(const lm_attr *, lm_record_attr_at, (const lm_record *record, size_t i))                                    \
@@ -219,9 +259,9 @@ typedef struct lm_random {
     LM_API(void, lm_step_end, (lm_step * step)) /* there is no output for this index, nor for a later one */           \
     /* sources */                                                                                                      \
     LM_API(const char *, lm_step_item, (const lm_step *step)) /* the `spec` of this item, as list() gave it */         \
-    LM_API(lm_status, lm_items_add,                                                                                    \
-           (lm_items * items, const char *id, const char *spec, const char *const *files, size_t n_files,              \
-            lm_error *err))                                                                                            \
+    LM_API(                                                                                                            \
+        lm_status, lm_items_add,                                                                                       \
+        (lm_items * items, const char *id, const char *spec, const char *const *files, size_t n_files, lm_error *err)) \
     LM_API(lm_status, lm_items_watch, (lm_items * items, const char *folder, lm_error *err))                           \
     /* an item that cannot become a record: its dead letter, the others go on */                                       \
     LM_API(lm_status, lm_items_fail, (lm_items * items, const char *id, const lm_error *why, lm_error *err))           \
@@ -233,13 +273,13 @@ typedef struct lm_random {
     LM_API(bool, lm_step_stopped, (const lm_step *step)) /* timed out or cancelled: return LM_ESTOP(step, err) */      \
     LM_API(lm_status, lm_step_stop_reason, (const lm_step *step, lm_error *err))                                       \
     LM_API(lm_random, lm_step_random, (lm_step * step, uint64_t stream)) /* only if the operator is LM_RANDOM */       \
-    LM_API(double, lm_random_uniform, (lm_random * random)) /* in [0, 1), 53 bits */                                   \
+    LM_API(double, lm_random_uniform, (lm_random * random))              /* in [0, 1), 53 bits */                      \
     LM_API(double, lm_random_normal, (lm_random * random))                                                             \
     LM_API(uint64_t, lm_random_below, (lm_random * random, uint64_t n)) /* 0 <= result < n, unbiased */                \
     LM_API(lm_status, lm_step_checkpoint_save, (lm_step * step, const void *bytes, size_t n, lm_error *err))           \
     LM_API(lm_status, lm_step_checkpoint_load,                                                                         \
            (lm_step * step, const void **ret, size_t *ret_n, lm_error *err)) /* ret_n 0: none */                       \
-    LM_API(void, lm_step_warn, (lm_step * step, const char *format, ...)) /* a line in the log, with node and id */
+    LM_API(void, lm_step_warn, (lm_step * step, const char *format, ...))    /* a line in the log, with node and id */
 
 #define LM_DECLARE_(result, name, arguments) result name arguments;
 #ifndef LM_PLUGIN
@@ -268,7 +308,8 @@ typedef struct lm_operator {
     int version;         /* raise it whenever a result may change */
     const char *summary; /* one line, no full stop */
     const char *doc;     /* paragraphs; NULL: the summary says it all */
-    const char *example; /* YAML: what stands under `with:`, or, where wires matter, the node without `op:`; it is run by a test */
+    const char *
+        example; /* YAML: what stands under `with:`, or, where wires matter, the node without `op:`; it is run by a test */
     lm_shape shape;
     unsigned flags;
     size_t size; /* of the operator's own struct; 0: no parameters, no state */

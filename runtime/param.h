@@ -27,7 +27,8 @@ lm_status lm_params_fill(const lm_operator *op, const json_t *with, const char *
 /* Does text hold a {NAME} template? "{{" stands for a brace. */
 bool lm_template_is(const char *text);
 /* Expands {NAME}s over a record. LM_EINPUT names a missing attribute, and the nearest one. *ret is in the arena. */
-lm_status lm_template_expand(const char *text, const lm_record *record, lm_arena *arena, const char **ret, lm_error *err);
+lm_status lm_template_expand(const char *text, const lm_record *record, lm_arena *arena, const char **ret,
+                             lm_error *err);
 /* The value of a lone template "{NAME}" with its type; the expanded text otherwise. */
 lm_status lm_template_value(const char *text, const lm_record *record, lm_arena *arena, lm_value *ret, lm_error *err);
 

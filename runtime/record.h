@@ -33,11 +33,26 @@ typedef struct lm_named {
 
 typedef struct lm_record lm_record;
 
-static inline lm_value lm_null(void) { return (lm_value){.kind = LM_KIND_NULL}; }
-static inline lm_value lm_bool(_Bool b) { return (lm_value){.kind = LM_KIND_BOOL, .boolean = b}; }
-static inline lm_value lm_int(int64_t i) { return (lm_value){.kind = LM_KIND_INT, .integer = i}; }
-static inline lm_value lm_real(double r) { return (lm_value){.kind = LM_KIND_REAL, .real = r}; }
-static inline lm_value lm_text_value(const char *t) { return (lm_value){.kind = LM_KIND_TEXT, .text = t}; }
+static inline lm_value lm_null(void)
+{
+    return (lm_value){.kind = LM_KIND_NULL};
+}
+static inline lm_value lm_bool(_Bool b)
+{
+    return (lm_value){.kind = LM_KIND_BOOL, .boolean = b};
+}
+static inline lm_value lm_int(int64_t i)
+{
+    return (lm_value){.kind = LM_KIND_INT, .integer = i};
+}
+static inline lm_value lm_real(double r)
+{
+    return (lm_value){.kind = LM_KIND_REAL, .real = r};
+}
+static inline lm_value lm_text_value(const char *t)
+{
+    return (lm_value){.kind = LM_KIND_TEXT, .text = t};
+}
 /* A number (integer, real or boolean) as double; NaN otherwise. */
 double lm_value_real(lm_value value);
 /* As JSON would write it ("null" for NaN and infinities), but text without quotes. Returns buffer, or value.text. */
@@ -66,7 +81,7 @@ const lm_attr *lm_record_attr(const lm_record *record, const char *name); /* NUL
 size_t lm_record_tensor_count(const lm_record *record);
 const lm_named *lm_record_tensor_at(const lm_record *record, size_t i);
 lm_tensor *lm_record_tensor(const lm_record *record, const char *name); /* NULL: not there */
-size_t lm_record_bytes(const lm_record *record); /* memory that it holds, tensors included */
+size_t lm_record_bytes(const lm_record *record);                        /* memory that it holds, tensors included */
 
 /* A value from an attribute's name; "id" is the record's own id. LM_KIND_NULL if there is none. */
 lm_value lm_record_value(const lm_record *record, const char *name);

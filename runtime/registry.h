@@ -8,7 +8,7 @@
 /* Fills the registry with the operators in a NULL-terminated list (made by the build from the file names). */
 void lm_registry_builtin(const lm_operator *const *operators);
 size_t lm_registry_count(void);
-const lm_operator *lm_registry_at(size_t i); /* sorted by name */
+const lm_operator *lm_registry_at(size_t i);           /* sorted by name */
 const lm_operator *lm_registry_find(const char *name); /* NULL: none */
 
 /* The room that an operator belongs to: "io", "flow", "lens", ...; "plugins" for one from a library. */

@@ -81,12 +81,13 @@ typedef struct lm_node_report {
     uint64_t unmatched, skipped, retried; /* of empty: without a partner; on_error: skip; attempts beyond the first */
     uint64_t unknown;                     /* plan: steps whose inputs are not known yet */
     bool uncounted; /* plan: nor is their number, as a generator above must run that ends when it likes */
-    uint64_t would_run; /* plan: steps that are not in the store; of a generator of a known number of outputs: outputs */
-    uint64_t again;     /* plan: steps under `cache: none` to be computed again for what would run below */
-    uint64_t ran;       /* the same count as would_run, of what did run */
-    double seconds;                       /* of worker time in its code */
-    double expected_s;                    /* plan: from the cost of former steps; NAN: none known */
-    uint64_t files;                       /* that a sink wrote in this run */
+    uint64_t
+        would_run;     /* plan: steps that are not in the store; of a generator of a known number of outputs: outputs */
+    uint64_t again;    /* plan: steps under `cache: none` to be computed again for what would run below */
+    uint64_t ran;      /* the same count as would_run, of what did run */
+    double seconds;    /* of worker time in its code */
+    double expected_s; /* plan: from the cost of former steps; NAN: none known */
+    uint64_t files;    /* that a sink wrote in this run */
 } lm_node_report;
 
 typedef struct lm_run_report {

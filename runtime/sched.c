@@ -30,6 +30,8 @@ static void append_batch(rt_node *node, batch *b)
 static void give_task(engine *e, batch *b)
 {
     b->done = false;
+    b->links = 0;
+    for (const rt_node *next = chain_next(b->node); next; next = chain_next(next)) b->links++;
     b->node->running++;
     e->n_tasks++;
     pthread_mutex_lock(&e->lock);
@@ -51,16 +53,25 @@ static bool may_begin(const rt_node *node)
     return node->running < most + (node->def->workers ? 0 : 1);
 }
 
+/* How many calls are as much work as is wanted, what the chain does with them counted in. */
+static double calls_in_target(const rt_node *node)
+{
+    double cost_s = 0;
+    for (const rt_node *at = node; at; at = chain_next(at)) cost_s += at->cost_s;
+    double n = node->cost_s > 0 ? batch_target_s / cost_s : 8;
+    return n > MAX_BATCH ? MAX_BATCH : n;
+}
+
 static size_t wanted_calls(const rt_node *node)
 {
     const engine *e = node->engine;
     if (node->op->flags & LM_BATCH && node->op->batch) return node->op->batch;
-    double n = node->cost_s > 0 ? batch_target_s / node->cost_s : 8;
+    double n = calls_in_target(node);
     size_t waiting = node->is_source                       ? node->n_items - node->next_item
                      : node->inputs[node->primary].n_edges ? node->inputs[node->primary].edges[0]->n
                                                            : 1;
     size_t share = (waiting + e->n_workers - 1) / e->n_workers;
-    size_t wanted = n < 1 ? 1 : n > MAX_BATCH ? MAX_BATCH : (size_t)n;
+    size_t wanted = n < 1 ? 1 : (size_t)n;
     if (wanted > share && e->n_workers > 1) wanted = share;
     return wanted ? wanted : 1;
 }
@@ -96,8 +107,8 @@ static bool begin_generator(rt_node *node, size_t room)
     engine *e = node->engine;
     /* A known number of emissions is made in parts side by side; for an unknown one each part waits for the one before. */
     int64_t extent = node->def->extent;
-    double n = node->cost_s > 0 ? batch_target_s / node->cost_s : 8;
-    uint64_t quota = n < 1 ? 1 : n > MAX_BATCH ? MAX_BATCH : (uint64_t)n;
+    double n = calls_in_target(node);
+    uint64_t quota = n < 1 ? 1 : (uint64_t)n;
     if (quota > room) quota = room;
     batch *b = batch_new(node, 1, quota);
     if (!b) {
@@ -290,7 +301,11 @@ static void deliver(rt_node *node, batch *b, const call *c, bool any_before, boo
     engine *e = node->engine;
     uint32_t has = 0;
     if (c->outcome == STOPPED) return;
-    for (unsigned i = 0; i < c->n_out; i++) {
+    if (b->then) { /* they have gone on already */
+        has = 1;
+        node->report->records += c->n_out;
+    }
+    for (unsigned i = 0; i < c->n_out && !b->then; i++) {
         parcel *out = &b->out[c->first_out + i];
         if (out->port < 32) has |= 1u << out->port;
         if (out->port != LM_ERRORS_PORT) node->report->records++;
@@ -310,7 +325,8 @@ static void deliver(rt_node *node, batch *b, const call *c, bool any_before, boo
     for (unsigned port = 0; port < node->n_outputs; port++)
         if (!(has & 1u << port) && port_is_wired(node, port) && !emit_tombstone(node, c, port, kind, &at)) return;
     bool error_emitted = false;
-    for (unsigned i = 0; i < c->n_out; i++) error_emitted |= b->out[c->first_out + i].port == LM_ERRORS_PORT;
+    for (unsigned i = 0; i < c->n_out && !b->then; i++)
+        error_emitted |= b->out[c->first_out + i].port == LM_ERRORS_PORT;
     if (!error_emitted && port_is_wired(node, LM_ERRORS_PORT))
         emit_tombstone(node, c, LM_ERRORS_PORT, ITEM_EMPTY, &c->order);
 }
@@ -327,8 +343,9 @@ static void take_files(engine *e, batch *b)
     }
 }
 
-/* A part of a generator's emissions for one input. The input is counted once: at its last part, or where it failed. */
-static void release_part(rt_node *node, batch *b)
+/* A part of a generator's emissions for one input. The input is counted once: at its last part, or where it failed. Returns
+ * false if an earlier part of it failed: then this one is as if it had never been. */
+static bool release_part(rt_node *node, batch *b)
 {
     call *c = &b->calls[0];
     bool failed = c->outcome == DEAD || c->outcome == BLOCKED || c->outcome == SKIPPED, before = node->gen_any;
@@ -341,7 +358,8 @@ static void release_part(rt_node *node, batch *b)
             generator_drop(node);
         }
     }
-    if (!node->gen_dead) {
+    bool delivered = !node->gen_dead;
+    if (delivered) {
         bool last = b->last_part || failed;
         deliver(node, b, c, before, last);
         if (c->n_out && (c->outcome == OUTPUT || c->outcome == UNKNOWN)) node->gen_any = true;
@@ -354,11 +372,13 @@ static void release_part(rt_node *node, batch *b)
     }
     node->gen_dead |= failed;
     if (b->last_part) node->gen_any = node->gen_dead = false;
+    return delivered;
 }
 
 /* Every call gave one record: counted and sent in one go. */
-static void release_plain(rt_node *node, batch *b)
+static void release_plain(batch *b)
 {
+    rt_node *node = b->node;
     lm_node_report *r = node->report;
     r->in += b->n;
     r->out += b->n;
@@ -372,28 +392,48 @@ static void release_plain(rt_node *node, batch *b)
     }
 }
 
+static void release_calls(batch *b)
+{
+    rt_node *node = b->node;
+    engine *e = node->engine;
+    if (b->failure.status && !e->failure.status) e->failure = b->failure;
+    node->report->seconds += b->seconds;
+    if (b->plain && e->tap_node != node) {
+        release_plain(b);
+        return;
+    }
+    for (unsigned i = 0; i < b->n && !e->failure.status; i++) {
+        deliver(node, b, &b->calls[i], false, true);
+        count(node, &b->calls[i]);
+    }
+}
+
+/* May what a chain made of a batch go its way? An older batch that left the chain early comes first. */
+static bool is_its_turn(const batch *b)
+{
+    for (const batch *at = b->then; at; at = at->then)
+        if (at->node->first || at->node->inputs[at->node->primary].edges[0]->n) return false;
+    return true;
+}
+
 /* Releases what is finished, oldest first. Returns true if there was any. */
 static bool release(rt_node *node)
 {
     engine *e = node->engine;
     bool any = false;
-    while (node->first && node->first->done) {
+    while (node->first && node->first->done && is_its_turn(node->first)) {
         batch *b = node->first;
         node->first = b->next;
         if (!node->first) node->last = NULL;
-        if (b->failure.status && !e->failure.status) e->failure = b->failure;
+        bool delivered = true;
         if (node->is_generator) {
-            release_part(node, b);
+            if (b->failure.status && !e->failure.status) e->failure = b->failure;
+            delivered = release_part(node, b);
         } else {
             node->in_flight -= b->n;
-            node->report->seconds += b->seconds;
-            if (b->plain && e->tap_node != node) release_plain(node, b);
-            else
-                for (unsigned i = 0; i < b->n && !e->failure.status; i++) {
-                    deliver(node, b, &b->calls[i], false, true);
-                    count(node, &b->calls[i]);
-                }
+            release_calls(b);
         }
+        for (batch *at = b->then; at && delivered; at = at->then) release_calls(at);
         take_files(e, b);
         batch_free(b);
         any = true;
@@ -401,10 +441,12 @@ static bool release(rt_node *node)
     return any;
 }
 
-static void learn_cost(rt_node *node, const batch *b)
+static void learn_cost(const batch *b)
 {
-    size_t calls = 0;
-    for (unsigned i = 0; i < b->n; i++) calls += b->calls[i].outcome == OUTPUT || b->calls[i].outcome == EMPTY;
+    rt_node *node = b->node;
+    size_t calls = b->plain ? b->n : 0;
+    for (unsigned i = 0; i < b->n && !b->plain; i++)
+        calls += b->calls[i].outcome == OUTPUT || b->calls[i].outcome == EMPTY;
     if (node->is_generator) calls = b->calls[0].n_out;
     if (!calls) return;
     double cost = b->seconds / (double)calls;
@@ -439,7 +481,7 @@ static bool wait_for_retry(batch *b)
 {
     engine *e = b->node->engine;
     unsigned attempts = 0;
-    for (unsigned i = 0; i < b->n; i++)
+    for (unsigned i = 0; i < b->n && !b->plain; i++)
         if (b->calls[i].outcome == RETRY && b->calls[i].attempts > attempts) attempts = b->calls[i].attempts;
     if (!attempts || e->stopping || e->failure.status) return false;
     respite *p = lm_alloc(1, sizeof *p);
@@ -476,9 +518,11 @@ static void collect(engine *e)
             continue;
         }
         if (wait_for_retry(b)) continue;
-        for (unsigned i = 0; i < b->n; i++)
-            if (b->calls[i].outcome == RETRY || b->calls[i].outcome == PENDING) b->calls[i].outcome = STOPPED;
-        learn_cost(b->node, b);
+        for (batch *at = b; at; at = at->then) {
+            for (unsigned i = 0; i < at->n && !at->plain; i++)
+                if (at->calls[i].outcome == RETRY || at->calls[i].outcome == PENDING) at->calls[i].outcome = STOPPED;
+            learn_cost(at);
+        }
         b->done = true;
     }
 }

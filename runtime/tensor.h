@@ -44,10 +44,10 @@ typedef struct lm_tensor {
     size_t shape[LM_MAX_DIMS];
     size_t bytes;
     void *data; /* NULL while it lies in the store under its digest: the engine loads it before a step may peek */
-    char *unit;          /* FITS spelling; NULL: none or unknown */
-    char *axes;          /* names separated by spaces, or NULL */
-    atomic_uint hashed;  /* 2: digest is valid; 1: being set */
-    lm_digest digest;    /* of the stored form; see codec.h */
+    char *unit; /* FITS spelling; NULL: none or unknown */
+    char *axes; /* names separated by spaces, or NULL */
+    atomic_uint hashed;           /* 2: digest is valid; 1: being set */
+    lm_digest digest;             /* of the stored form; see codec.h */
     void (*release)(void *owner); /* NULL: data was allocated by lm_alloc_data */
     void *owner;
 } lm_tensor;

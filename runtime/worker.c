@@ -378,7 +378,7 @@ static void run_generator(work *k, call *c)
             status = j ? prepare(k, c, j, &err) : LM_NOMEM(&err);
             if (status) break;
         } else { /* the same inputs: only the outputs start afresh */
-            lm_record *records[LM_MAX_PORTS] = {NULL};
+            lm_record *records[LM_MAX_PORTS];
             for (unsigned i = 0; i < j->step.n_inputs; i++) records[i] = j->step.inputs[i].record;
             lm_step_begin(&j->step, node->op, node->self, node->def->params, node->def->name);
             for (unsigned i = 0; i < j->step.n_inputs; i++) j->step.inputs[i].record = records[i];
@@ -518,10 +518,21 @@ static void run_micro_batch(work *k, call **calls, size_t n)
     while (k->w->used_jobs > first) job_give_back(k->w);
 }
 
+/* The inputs of what is done, at once and by the thread that made most of them: their memory is at hand for the next outputs. */
+static void let_go(call *c, unsigned n_inputs)
+{
+    for (unsigned p = 0; p < n_inputs; p++)
+        while (c->in[p].n) item_unref(c->in[p].items[--c->in[p].n]);
+    c->id = "";
+}
+
 static void run_calls(work *k)
 {
     rt_node *node = k->b->node;
     engine *e = k->w->engine;
+    bool plain = node->n_outputs <= 1 && !wants_errors(node) && !k->depth,
+         single = node->n_outputs == 1 && !node->is_generator,
+         bare = plain && !node->is_generator && !node->is_gather && !node->is_source;
     bool batched = node->op->flags & LM_BATCH && node->op->step_batch;
     size_t most = node->op->batch ? node->op->batch : MAX_BATCH, n = 0;
     call *waiting[MAX_BATCH];
@@ -537,8 +548,8 @@ static void run_calls(work *k)
             c->outcome = STOPPED;
             continue;
         }
-        if (find(k, c)) continue;
-        if (batched) {
+        if (find(k, c)) {
+        } else if (batched) {
             waiting[n++] = c;
             if (n == most) run_micro_batch(k, waiting, n), n = 0;
         } else if (node->is_generator) {
@@ -547,20 +558,17 @@ static void run_calls(work *k)
         } else {
             run_map(k, c);
         }
+        if (bare && c->outcome == OUTPUT) let_go(c, node->n_inputs);
     }
     if (n) run_micro_batch(k, waiting, n);
-    /* The inputs of what is done are let go of here, by the thread that made most of them: its allocator has them at hand. */
-    bool plain = node->n_outputs <= 1 && !wants_errors(node) && !k->depth,
-         single = node->n_outputs == 1 && !node->is_generator;
+    k->b->bare = bare;
     for (unsigned i = 0; i < k->b->n; i++) {
         call *c = &k->b->calls[i];
         if (c->error && c->outcome != PENDING) explain(k, c, c->error);
         single &= c->outcome == OUTPUT && c->n_out == 1 && c->first_out == i; /* a micro-batch mixes them */
         k->b->n_cached += c->cached;
-        if (!plain || c->outcome != OUTPUT || node->is_generator || node->is_gather || node->is_source) continue;
-        for (unsigned p = 0; p < node->n_inputs; p++)
-            while (c->in[p].n) item_unref(c->in[p].items[--c->in[p].n]);
-        c->id = "";
+        k->b->bare &= c->outcome == OUTPUT && !c->error;
+        if (bare && c->outcome == OUTPUT) let_go(c, node->n_inputs); /* of a micro-batch */
     }
     k->b->plain = plain && single;
     if (k->b->plain && !node->n_outs && node->engine->tap_node != node) /* nobody waits for them */
@@ -712,6 +720,37 @@ void source_items_free(rt_node *node)
 
 /* ---- the batch ----------------------------------------------------------------------------------------------------- */
 
+/* Is all that a batch made one record after the other on the one port? */
+static bool may_go_on(const batch *b)
+{
+    return b->node->is_generator ? b->calls[0].outcome == OUTPUT && b->n_out : b->plain;
+}
+
+/* Goes on with what a batch made, node by node, while each call of it gave its one record. Where one did not, or memory
+ * fails, the loop thread sends what there is over the edge, and the rest of the way is as without a chain. */
+static void run_chain(work *k)
+{
+    batch *head = k->b;
+    unsigned links = head->links;
+    for (batch *b = head; links && may_go_on(b) && !b->failure.status; b = b->then, links--) {
+        double began = lm_now_s();
+        unsigned n = (unsigned)b->n_out;
+        batch *next = batch_new(b->node->chain, n, n);
+        if (!next) break;
+        next->n = n;
+        for (unsigned i = 0; i < n; i++) {
+            members *in = &next->calls[i].in[next->node->primary];
+            in->items[0] = b->out[i].item;
+            in->n = 1;
+        }
+        b->n_out = 0;
+        k->b = b->then = next;
+        run_calls(k);
+        next->seconds = lm_now_s() - began;
+    }
+    k->b = head;
+}
+
 void worker_run(worker *w, batch *b)
 {
     engine *e = w->engine;
@@ -729,6 +768,8 @@ void worker_run(worker *w, batch *b)
         return;
     }
     run_calls(&k);
+    b->seconds = lm_now_s() - began;
+    run_chain(&k);
     if (k.write) {
         uint64_t ticket = 0;
         if (lm_store_hand_in(e->options.store, k.write, &ticket, &err)) {
@@ -742,5 +783,5 @@ void worker_run(worker *w, batch *b)
                 if (out->item->home_kind != HOME_NONE && out->item->record) out->ticket = out->item->ticket = ticket;
             }
     }
-    b->seconds = lm_now_s() - began;
+    if (!b->then) b->seconds = lm_now_s() - began;
 }

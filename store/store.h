@@ -125,12 +125,12 @@ void lm_store_on_commit(lm_store *store, void (*fn)(void *arg), void *arg);
 /* ---- upkeep ----------------------------------------------------------------------------------------------------- */
 
 typedef struct lm_store_stats {
-    uint64_t rows[8];       /* by lm_row_kind */
-    uint64_t row_bytes[8];  /* of their values */
+    uint64_t rows[8];      /* by lm_row_kind */
+    uint64_t row_bytes[8]; /* of their values */
     uint64_t entries[LM_TABLES];
-    uint64_t file_bytes;    /* on disk */
+    uint64_t file_bytes; /* on disk */
     uint64_t format;
-    double longest_put_s;   /* of one row into the log, since the store was opened; commits aside */
+    double longest_put_s; /* of one row into the log, since the store was opened; commits aside */
 } lm_store_stats;
 lm_status lm_store_stat(lm_store *store, lm_store_stats *ret, lm_error *err);
 

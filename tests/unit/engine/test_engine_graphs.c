@@ -217,7 +217,7 @@ static void merge(node *x)
         }
         if (best < 0) return;
         entry e = input(x, 0, best)->at[at[best]];
-        bool gone = any && same && within(&last, &e) && (last.kind != EMPTY || e.kind == EMPTY);
+        bool gone = any && same && x->n_wires[0] > 1 && within(&last, &e) && (last.kind != EMPTY || e.kind == EMPTY);
         for (int w = 0; w < x->n_wires[0] && same; w++) {
             const stream *s = input(x, 0, w);
             if (w == best || at[w] == s->n) continue;
@@ -517,7 +517,8 @@ static void write_end(lm_text *t, lm_text *want)
 static bool all_kept(void)
 {
     bool all = true;
-    for (int i = 0; i < n_nodes; i++) all &= !nodes[i].none && !nodes[i].skip && !(nodes[i].op == GEN && nodes[i].c >= 0);
+    for (int i = 0; i < n_nodes; i++)
+        all &= !nodes[i].none && !nodes[i].skip && !(nodes[i].op == GEN && nodes[i].c >= 0);
     return all;
 }
 

@@ -41,6 +41,49 @@ TEST(a_chain_keeps_the_order)
     free(tape);
 }
 
+/* Short steps go on where they are, without an edge between them, until one of a batch fails: what left the chain early
+ * and what went all the way come out in order. */
+TEST(short_steps_leave_their_chain_and_keep_the_order)
+{
+    fixture_begin();
+    ran r;
+    lm_text want;
+    lm_text_init(&want);
+    unsigned dead = 0, kept = 0, given = 0;
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < 1500; j++) {
+            int n = 10 * i + j + 1;
+            bool fails = n % 97 == 5, keeps = n % 301 != 7;
+            given++;
+            dead += fails;
+            kept += !fails && keeps;
+            if (!fails && keeps) lm_text_format(&want, "%d/%04d r%d/%d n=%d\n", i, j, i, j, n + 2);
+        }
+    for (size_t w = 0; w < 3; w++)
+        for (size_t b = 0; b < 3; b++) {
+            lm_run_options o = {.workers = worker_counts[w], .edge_records = edge_bounds[b]};
+            run_fine(&r,
+                     "lensmill: 1\n"
+                     "nodes:\n"
+                     "  a: {op: t.list, with: {n: 4}}\n"
+                     "  b: {op: t.gen, in: a, with: {draws: 1500}}\n"
+                     "  c: {op: t.add, in: b}\n"
+                     "  d: {op: t.fail, in: c, with: {mod: 97, rest: 5}}\n"
+                     "  e: {op: t.fail, in: d, with: {mod: 301, rest: 7}}\n"
+                     "  f: {op: t.add, in: e}\n"
+                     "  g: {op: t.add, in: f}\n"
+                     "  h: {op: t.add, in: g}\n",
+                     NULL, &o, "g");
+            EQUAL_TEXT(tape_of(&r), lm_text_peek(&want));
+            BOOKS(&r, "c", given, given, 0, 0, 0);
+            BOOKS(&r, "d", given, given - dead, 0, dead, 0);
+            BOOKS(&r, "e", given - dead, kept, 0, given - dead - kept, 0);
+            BOOKS(&r, "h", kept, kept, 0, 0, 0);
+            ran_done(&r);
+        }
+    lm_text_done(&want);
+}
+
 TEST(generators_in_generators)
 {
     fixture_begin();

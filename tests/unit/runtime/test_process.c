@@ -10,8 +10,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -171,7 +171,7 @@ typedef struct {
     size_t n;
 } trial;
 
-static uint64_t fail_at; /* which allocation of the batch fails; 0: none */
+static uint64_t fail_at;  /* which allocation of the batch fails; 0: none */
 static atomic_bool fired; /* tests with threads set it, to false, side by side */
 
 /* Sends n records; that with the number `bad` (-1: none) is called bad-N. */
