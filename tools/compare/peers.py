@@ -12,7 +12,7 @@ for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("LENSMILL_BUILD", ROOT / "build"))
+BUILD = pathlib.Path(os.environ.get("LENSMILL_BUILD", ROOT / "build")).resolve()
 
 
 def python():
@@ -22,7 +22,10 @@ def python():
 
 
 def bench(name):
-    return str(BUILD / "bench" / name)
+    path = BUILD / "bench" / name
+    if not path.exists():
+        raise SystemExit(f"there is no {path}: build it with `tools/dev bench`, or `cmake --build {BUILD} --target bench`")
+    return str(path)
 
 
 def program():
