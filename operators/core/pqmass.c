@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { ROWS = 256, LANES = 16 }; /* samples of one product; sums run in this many lanes, in a fixed order */
+enum { ROWS = 512, LANES = 16 }; /* samples of one product; sums run in this many lanes, in a fixed order */
 
 struct lm_cells {
     size_t n_sets, n_refs, dims;
