@@ -56,8 +56,8 @@ static bool may_begin(const rt_node *node)
 /* How many calls are as much work as is wanted, what the chain does with them counted in. */
 static double calls_in_target(const rt_node *node)
 {
-    double cost_s = 0;
-    for (const rt_node *at = node; at; at = chain_next(at)) cost_s += at->cost_s;
+    double cost_s = node->cost_s;
+    for (const rt_node *at = chain_next(node); at; at = chain_next(at)) cost_s += at->cost_s;
     double n = node->cost_s > 0 ? batch_target_s / cost_s : 8;
     return n > MAX_BATCH ? MAX_BATCH : n;
 }

@@ -379,9 +379,10 @@ static void run_generator(work *k, call *c)
             if (status) break;
         } else { /* the same inputs: only the outputs start afresh */
             lm_record *records[LM_MAX_PORTS];
-            for (unsigned i = 0; i < j->step.n_inputs; i++) records[i] = j->step.inputs[i].record;
+            const unsigned n = j->step.n_inputs;
+            for (unsigned i = 0; i < n; i++) records[i] = j->step.inputs[i].record;
             lm_step_begin(&j->step, node->op, node->self, node->def->params, node->def->name);
-            for (unsigned i = 0; i < j->step.n_inputs; i++) j->step.inputs[i].record = records[i];
+            for (unsigned i = 0; i < n; i++) j->step.inputs[i].record = records[i];
             j->step.id = c->id;
         }
         j->step.index = index;
