@@ -34,13 +34,14 @@ static double median(double *values, size_t n) /* sorts them */
     return n % 2 ? values[n / 2] : 0.5 * (values[n / 2 - 1] + values[n / 2]);
 }
 
-double lm_noise_variance(const double *pixels, const uint8_t *usable, size_t h, size_t w)
+lm_status lm_noise_variance(const double *pixels, const uint8_t *usable, size_t h, size_t w, double *ret, lm_error *err)
 {
     static const double kernel[3][3] = {{1, -2, 1}, {-2, 4, -2}, {1, -2, 1}};
-    if (h < 3 || w < 3) return (double)NAN;
+    *ret = (double)NAN;
+    if (h < 3 || w < 3) return LM_OK;
     LM_OWN(lm_memory) memory = lm_alloc_data(h * w * sizeof(double));
     double *values = memory;
-    if (!values) return (double)NAN;
+    if (!values) return LM_NOMEM(err);
     size_t n = 0;
     for (size_t y = 1; y + 1 < h; y++)
         for (size_t x = 1; x + 1 < w; x++) {
@@ -54,9 +55,10 @@ double lm_noise_variance(const double *pixels, const uint8_t *usable, size_t h, 
                 }
             if (good) values[n++] = fabs(sum);
         }
-    if (!n) return (double)NAN;
+    if (!n) return LM_OK;
     double sigma = median(values, n) / (6 * 0.6745);
-    return sigma * sigma;
+    *ret = sigma * sigma;
+    return LM_OK;
 }
 
 /* An image made ready for the iteration. */

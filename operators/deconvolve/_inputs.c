@@ -35,7 +35,7 @@ static lm_status read_variance(lm_step *step, lm_deconvolve_inputs *inputs, lm_e
     uint8_t *usable = lm_step_scratch(step, image->h * image->w, 1);
     if (!usable) return LM_NOMEM(err);
     size_t used = lm_image_usable(image, usable);
-    if (!inputs->given) inputs->variance = lm_noise_variance(image->pixels, usable, image->h, image->w);
+    if (!inputs->given) LM_TRY(lm_noise_variance(image->pixels, usable, image->h, image->w, &inputs->variance, err));
     if (isnan(inputs->scalar) && map) {
         double sum = 0;
         for (size_t i = 0; i < image->h * image->w; i++)

@@ -695,11 +695,16 @@ TEST(noise_variance_is_found_under_a_galaxy)
     double *image = scene(H * 4, W * 4);
     random_state = 2;
     for (size_t i = 0; i < 16 * N; i++) image[i] += 3 * normal();
-    double found = lm_noise_variance(image, NULL, H * 4, W * 4);
+    double found = 0;
+    lm_error err = {0};
+    OK(lm_noise_variance(image, NULL, H * 4, W * 4, &found, &err), &err);
     NEAR(found, 9, REL(0.1)); /* 21,000 values: 2 % of scatter, and a little galaxy */
     uint8_t *usable = lm_alloc(16 * N, 1);
     CHECK(usable);
-    CHECK(isnan(lm_noise_variance(image, usable, H * 4, W * 4))); /* none usable */
-    CHECK(isnan(lm_noise_variance(image, NULL, 2, 9)));
+    OK(lm_noise_variance(image, usable, H * 4, W * 4, &found, &err), &err); /* none usable */
+    CHECK(isnan(found));
+    found = 0;
+    OK(lm_noise_variance(image, NULL, 2, 9, &found, &err), &err);
+    CHECK(isnan(found));
     lm_free(image), lm_free(usable);
 }
