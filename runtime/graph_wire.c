@@ -276,6 +276,42 @@ static void check_exposed(lm_loader *l, lm_scope *scope)
     }
 }
 
+/* A stream that may stay open, and does: the node gets one record to work on, which is empty and has the node's name. */
+static void wire_once(lm_loader *l, const lm_draft *draft, lm_input *input)
+{
+    lm_draft *once = lm_arena_alloc(l->arena, 1, sizeof *once);
+    lm_yaml *values = lm_arena_alloc(l->arena, 4, sizeof *values);
+    lm_yaml_entry *entries = lm_arena_alloc(l->arena, 3, sizeof *entries);
+    input->wires = lm_arena_alloc(l->arena, 1, sizeof *input->wires);
+    char *full = lm_arena_printf(l->arena, "%s/once", draft->full);
+    if (!once || !values || !entries || !input->wires || !full) {
+        l->nomem = true;
+        return;
+    }
+    for (size_t i = 0; i < 4; i++) values[i] = (lm_yaml){.line = draft->line, .column = draft->column};
+    values[0].kind = values[1].kind = LM_YAML_MAP;
+    values[2].kind = values[3].kind = LM_YAML_TEXT;
+    values[0].entries = entries; /* {op: once, with: {id: NAME}} */
+    values[0].n = 2;
+    values[1].entries = entries + 2;
+    values[1].n = 1;
+    values[2].text = "once";
+    values[3].text = draft->full;
+    entries[0] = (lm_yaml_entry){"op", draft->line, draft->column, &values[2]};
+    entries[1] = (lm_yaml_entry){"with", draft->line, draft->column, &values[1]};
+    entries[2] = (lm_yaml_entry){"id", draft->line, draft->column, &values[3]};
+    *once = (lm_draft){.name = full,
+                       .full = full,
+                       .line = draft->line,
+                       .column = draft->column,
+                       .scope = draft->scope,
+                       .body = values};
+    lm_graph_node_read(l, once);
+    if (!once->node) return;
+    input->wires[0] = (lm_wire){.from = once->node};
+    input->n_wires = 1;
+}
+
 static void wire_node(lm_loader *l, lm_draft *draft)
 {
     const lm_port *ports[LM_MOST_PORTS];
@@ -314,6 +350,8 @@ static void wire_node(lm_loader *l, lm_draft *draft)
                            "input \"%s\" of node \"%s\" takes one node, and %zu feed it", ports[i]->name, draft->name,
                            w.n);
             draft->unwired = true;
+        } else if (!w.n && !w.broken && ports[i]->optional && ports[i]->kind == LM_PORT_STREAM && i == 0) {
+            wire_once(l, draft, input);
         } else if (!w.n && !w.broken && !ports[i]->optional) {
             const char *hint = node->n_inputs == 1
                                    ? "Add \"in: NODE\"."

@@ -4,30 +4,6 @@
 
 #include <string.h>
 
-/* ---- bench.start: one empty record ---------------------------------------------------------------------------------- */
-
-static lm_status start_list(void *self, lm_items *items, lm_error *err)
-{
-    (void)self;
-    return lm_items_add(items, "start", "", NULL, 0, err);
-}
-
-static lm_status start_step(const void *self, lm_step *step, lm_error *err)
-{
-    (void)self;
-    return lm_step_base(step, NULL, NULL, err);
-}
-
-static const lm_operator op_start = {
-    .struct_size = sizeof(lm_operator),
-    .name = "bench.start",
-    .version = 1,
-    .summary = "Give one empty record",
-    .shape = LM_SOURCE,
-    .list = start_list,
-    .step = start_step,
-};
-
 /* ---- bench.make: many records, small or with a tensor ---------------------------------------------------------------- */
 
 typedef struct {
@@ -134,4 +110,4 @@ static const lm_operator op_scale = {
     .step = scale_step,
 };
 
-const lm_operator *const lm_bench_operators[] = {&op_start, &op_make, &op_add, &op_scale, NULL};
+const lm_operator *const lm_bench_operators[] = {&op_make, &op_add, &op_scale, NULL};
