@@ -207,6 +207,7 @@ static lm_status find_dead(work *k, call *c, bool *ret, lm_error *err)
     }
     lm_error stored = {.status = kind};
     snprintf(stored.text, sizeof stored.text, "%s", letter->error);
+    snprintf(stored.hint, sizeof stored.hint, "%s", letter->hint);
     c->cached = true;
     answer_fail(k, c, kind, &stored);
     *ret = true;
@@ -390,6 +391,22 @@ static lm_status store_record(work *k, const lm_record *record, lm_digest *ret, 
     return put_row(k, LM_ROW_ARTIFACT, ret, &part, 1, NULL, NULL, err);
 }
 
+/* What a call's inputs go by, port by port: those that have a name that others can know. */
+static lm_status digests_of_inputs(work *k, const call *c, ProtobufCBinaryData **ret, size_t *ret_n, lm_error *err)
+{
+    const rt_node *node = k->b->node;
+    size_t n = 0;
+    for (unsigned i = 0; i < node->n_inputs; i++) n += c->in[i].n;
+    *ret = lm_arena_alloc(&k->w->arena, n, sizeof **ret);
+    if (!*ret) return LM_NOMEM(err);
+    *ret_n = 0;
+    for (unsigned i = 0; i < node->n_inputs; i++)
+        for (size_t j = 0; j < c->in[i].n; j++)
+            if (c->in[i].items[j]->known)
+                (*ret)[(*ret_n)++] = (ProtobufCBinaryData){sizeof(lm_digest), c->in[i].items[j]->ident.bytes};
+    return LM_OK;
+}
+
 static lm_status put_step(work *k, call *c, const lm_digest *key, Lensmill__Output **outputs, size_t n_outputs,
                           uint32_t count, bool complete, lm_error *err)
 {
@@ -398,16 +415,9 @@ static lm_status put_step(work *k, call *c, const lm_digest *key, Lensmill__Outp
     row.format = LM_STORE_FORMAT;
     row.recipe.data = node->recipe.bytes;
     row.recipe.len = sizeof node->recipe.bytes;
-    size_t n_inputs = 0, at = 0;
-    for (unsigned i = 0; i < node->n_inputs; i++) n_inputs += c->in[i].n;
-    ProtobufCBinaryData *inputs = lm_arena_alloc(&k->w->arena, n_inputs, sizeof *inputs);
-    if (!inputs) return LM_NOMEM(err);
-    for (unsigned i = 0; i < node->n_inputs; i++)
-        for (size_t j = 0; j < c->in[i].n; j++)
-            inputs[at++] = (ProtobufCBinaryData){sizeof(lm_digest), c->in[i].items[j]->ident.bytes};
-    row.n_inputs = n_inputs;
-    row.inputs = inputs;
+    LM_TRY(digests_of_inputs(k, c, &row.inputs, &row.n_inputs, err));
     row.id = (char *)(uintptr_t)c->id;
+    if (key != &c->key) row.key = (ProtobufCBinaryData){sizeof c->key.bytes, c->key.bytes};
     row.outputs = outputs;
     row.n_outputs = n_outputs;
     row.seconds = c->seconds;
@@ -659,7 +669,7 @@ static void key_of_failure(work *k, call *c)
     c->has_key = all_known;
 }
 
-static lm_status bury(work *k, call *c, lm_status kind, const char *text, lm_error *err)
+static lm_status bury(work *k, call *c, lm_status kind, const char *text, const char *hint, lm_error *err)
 {
     engine *e = k->w->engine;
     rt_node *node = k->b->node;
@@ -678,6 +688,8 @@ static lm_status bury(work *k, call *c, lm_status kind, const char *text, lm_err
     letter.when_s = (uint64_t)time(NULL);
     letter.attempts = c->attempts + 1;
     letter.run = e->run;
+    letter.hint = (char *)(uintptr_t)hint;
+    LM_TRY(digests_of_inputs(k, c, &letter.inputs, &letter.n_inputs, err));
     size_t size = lensmill__dead_letter__get_packed_size(&letter);
     uint8_t *bytes = lm_arena_data(&k->w->arena, size, 1);
     if (!bytes) return LM_NOMEM(err);
@@ -725,7 +737,7 @@ void answer_fail(work *k, call *c, lm_status status, const lm_error *failed)
     }
     if (def->on_error == LM_ON_ERROR_STOP) k->b->failure = *failed, k->b->failure.status = status;
     if (!c->has_key) key_of_failure(k, c);
-    if (!c->cached) also = bury(k, c, status, text, &err);
+    if (!c->cached) also = bury(k, c, status, text, failed->hint, &err);
     if (!also && wants_errors(node)) also = emit_error(k, c, status, text, &err);
     if (also && !k->b->failure.status) k->b->failure = err;
 }

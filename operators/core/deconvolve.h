@@ -24,7 +24,8 @@ size_t lm_image_usable(const lm_blurred_image *image, uint8_t *ret);
 /* An estimate of the noise's variance from the image itself: the median absolute value of the Laplacian difference
  * [1 -2 1; -2 4 -2; 1 -2 1] (Immerkaer 1996), over 6 * 0.6745. For white noise; correlated (drizzled) noise comes out too
  * low. NaN below 3 x 3 usable pixels. */
-lm_status lm_noise_variance(const double *pixels, const uint8_t *usable, size_t h, size_t w, double *ret, lm_error *err);
+lm_status lm_noise_variance(const double *pixels, const uint8_t *usable, size_t h, size_t w, double *ret,
+                            lm_error *err);
 
 typedef enum lm_lucy_method { LM_LUCY_PLAIN, LM_LUCY_DAMPED, LM_LUCY_TOTAL_VARIATION } lm_lucy_method;
 typedef enum lm_lucy_start {

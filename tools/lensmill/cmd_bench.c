@@ -205,7 +205,7 @@ static int run_memory(const bench_case *c, const char *place)
 }
 
 #define HEAD                                                                                                           \
-    "lensmill: 1\nname: bench\nparams: {records: {type: int, default: 1}}\nnodes:\n  start: {op: once, cache: " \
+    "lensmill: 1\nname: bench\nparams: {records: {type: int, default: 1}}\nnodes:\n  start: {op: once, cache: "        \
     "none}\n"
 #define CHAIN(cache)                                                                                                   \
     HEAD "  make: {op: bench.make, in: start, with: {records: '${records}'}, cache: none}\n"                           \

@@ -199,6 +199,7 @@ static json_t *json_letter(const letters *l, size_t i)
                   lm_json_text(letter->error), "run", (json_int_t)letter->run, "attempts", (int)letter->attempts,
                   "when", lm_json_when(letter->when_s), "next_run_tries_again", is_transient(letter));
     if (l->since[i]) json_object_set_new(about, "succeeded_in_run", json_integer((json_int_t)l->since[i]));
+    if (*letter->hint) json_object_set_new(about, "hint", lm_json_text(letter->hint));
     if (letter->n_inputs) json_object_set_new(about, "inputs", inputs);
     else json_decref(inputs);
     return about;
@@ -253,6 +254,7 @@ static void print_letter(const Lensmill__DeadLetter *letter, uint64_t since)
         printf("    %.*s\n", (int)n, line);
         line += n + (line[n] == '\n');
     }
+    if (*letter->hint) printf("  hint: %s\n", letter->hint);
     printf("  run %llu, %s", (unsigned long long)letter->run, lm_when(text, letter->when_s));
     if (letter->attempts > 1) printf(", %u attempts", letter->attempts);
     printf("\n  key %s\n", lm_digits(text, letter->key.data, 64));
@@ -260,13 +262,13 @@ static void print_letter(const Lensmill__DeadLetter *letter, uint64_t since)
         if (letter->inputs[i].len == sizeof(lm_digest))
             printf("  input %s\n", lm_digits(text, letter->inputs[i].data, LM_SHORT_DIGEST));
     if (since)
-        printf("  hint: With another input, or other parameters, it went through in run %llu; \"lensmill dead retry "
+        printf("  state: With another input, or other parameters, it went through in run %llu; \"lensmill dead retry "
                "--id %s\" "
                "takes this letter away.\n",
                (unsigned long long)since, letter->id);
-    else if (is_transient(letter)) puts("  hint: The next run tries it again.");
+    else if (is_transient(letter)) puts("  state: The next run tries it again.");
     else
-        printf("  hint: It stays so until its input, the parameters or the operator change; to try again: lensmill "
+        printf("  state: It stays so until its input, the parameters or the operator change; to try again: lensmill "
                "dead retry "
                "--node %s --id \"%s\"\n",
                letter->node, letter->id);
