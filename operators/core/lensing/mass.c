@@ -93,10 +93,6 @@ static const lm_mass_model models[] = {
                          CENTRE}},
 };
 
-static const unsigned char centres[LM_MASS_KINDS] = {
-    [LM_MASS_SIS] = 1,   [LM_MASS_SIE] = 4, [LM_MASS_EPL] = 4,       [LM_MASS_SHEAR] = 2, [LM_MASS_SHEET] = 1,
-    [LM_MASS_POINT] = 1, [LM_MASS_NFW] = 2, [LM_MASS_MULTIPOLE] = 3, [LM_MASS_TNFW] = 3,  [LM_MASS_PJAFFE] = 3};
-
 /* Added to squared radii, arcsec^2: at the very centre a singular model gives a large number instead of none. */
 #define TINY 1e-24
 /* R of a power law is at least this, arcsec. */
