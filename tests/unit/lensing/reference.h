@@ -38,4 +38,11 @@ static inline json_t *reference_json(const char *path)
     return about;
 }
 
+static inline double reference_number(const json_t *of, const char *key)
+{
+    const json_t *value = json_object_get(of, key);
+    if (!json_is_number(value)) FAIL("the reference has no number \"%s\"", key);
+    return json_number_value(value);
+}
+
 #endif

@@ -1,11 +1,10 @@
 /* Distances, times and densities against astropy's tables, closed forms and a finer quadrature; masses and angles there
  * and back. */
 #include "tests/test.h"
+#include "tests/unit/lensing/reference.h"
 
 #include "operators/core/lensing/cosmology.h"
 #include "runtime/alloc.h"
-
-#include <fitsio.h>
 
 typedef lm_status quantity(const lm_cosmology *cosmology, double z, double *ret, lm_error *err);
 
@@ -53,23 +52,12 @@ static const struct {
 enum { TABLES = sizeof tables / sizeof *tables };
 
 /* An image HDU of that many columns as rows; the caller frees it. */
-static double *read_rows(const char *path, const char *name, long columns, size_t *ret_rows)
+static double *read_rows(const char *path, const char *name, size_t columns, size_t *ret_rows)
 {
-    fitsfile *file = NULL;
-    int status = 0;
-    long size[2] = {0, 0};
-    char hdu[16];
-    snprintf(hdu, sizeof hdu, "%s", name);
-    fits_open_file(&file, path, READONLY, &status);
-    fits_movnam_hdu(file, IMAGE_HDU, hdu, 0, &status);
-    fits_get_img_size(file, 2, size, &status);
-    CHECK(!status && size[0] == columns && size[1] > 0);
-    double *rows = lm_alloc((size_t)(size[0] * size[1]), sizeof *rows);
-    CHECK(rows);
-    fits_read_img(file, TDOUBLE, 1, size[0] * size[1], NULL, rows, NULL, &status);
-    fits_close_file(file, &status);
-    CHECK(!status);
-    *ret_rows = (size_t)size[1];
+    size_t n = 0;
+    double *rows = reference_hdu(path, name, &n);
+    CHECK(n > 0 && n % columns == 0);
+    *ret_rows = n / columns;
     return rows;
 }
 

@@ -5,11 +5,9 @@
 #include "runtime/alloc.h"
 #include "runtime/random.h"
 
-#include <fitsio.h>
 #include <gsl/gsl_cdf.h>
 #include <gsl/gsl_sf_gamma.h>
 #include <gsl/gsl_sf_hermite.h>
-#include <jansson.h>
 
 static lm_light light_of(const char *kind)
 {
@@ -640,103 +638,5 @@ TEST(sersic_of_a_half_is_gaussian)
     for (double x = 0; x < 1; x += 0.13) {
         NEAR(at(&nearly, x, 0.1), at(&round, x, 0.1), REL(1e-8));  /* dI/dq q is of the size of I */
         NEAR(at(&round, x, 0.1), at(&round, 0.1, -x), REL(1e-14)); /* no axes */
-    }
-}
-
-static double *image_of(const char *path, const char *hdu, size_t n)
-{
-    fitsfile *file = NULL;
-    int status = 0;
-    char name[80];
-    snprintf(name, sizeof name, "%s", hdu);
-    double *ret = lm_alloc(n, sizeof *ret);
-    CHECK(ret);
-    fits_open_file(&file, path, READONLY, &status);
-    fits_movnam_hdu(file, IMAGE_HDU, name, 0, &status);
-    fits_read_img(file, TDOUBLE, 1, (LONGLONG)n, NULL, ret, NULL, &status);
-    fits_close_file(file, &status);
-    if (status) FAIL("%s[%s]: cfitsio status %d", path, hdu, status);
-    return ret;
-}
-
-static double number(const json_t *object, const char *name)
-{
-    const json_t *value = json_object_get(object, name);
-    if (!json_is_number(value)) FAIL("no number \"%s\"", name);
-    return json_number_value(value);
-}
-
-static lm_light light_of_json(const json_t *object, bool lenstronomy)
-{
-    lm_light light = light_of("sersic");
-    static const char *const names[][2] = {{"I_e", "Ie"},  {"R_e", "Re"}, {"n", "n"}, {"q", "q"},
-                                           {"phi", "phi"}, {"x", "x0"},   {"y", "y0"}};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) set(&light, names[i][0], number(object, names[i][1]));
-    choose(&light, "radius", "major");
-    choose(&light, "b_n", lenstronomy ? "linear" : "series");
-    if (lenstronomy) set(&light, "R_min", 1e-4);
-    check(&light);
-    return light;
-}
-
-/* Takes the deflection of a singular isothermal ellipsoid and a shear (section 2 of the formulas) off a position. */
-static void trace(const json_t *lenses, double *x, double *y)
-{
-    const json_t *sie = json_array_get(lenses, 0), *shear = json_array_get(lenses, 1);
-    double q = number(sie, "q"), c = cos(number(sie, "phi")), s = sin(number(sie, "phi")), f = sqrt(1 - q * q);
-    double dx = *x - number(sie, "x0"), dy = *y - number(sie, "y0"), u = c * dx + s * dy, v = c * dy - s * dx;
-    double strength = number(sie, "Rein") * sqrt(q) / f, psi = sqrt(q * q * u * u + v * v);
-    double au = strength * atan(f * u / psi), av = strength * atanh(f * v / psi);
-    double ax = c * au - s * av, ay = s * au + c * av;
-    if (shear) {
-        ax += number(shear, "gamma1") * *x + number(shear, "gamma2") * *y;
-        ay += number(shear, "gamma2") * *x - number(shear, "gamma1") * *y;
-    }
-    *x -= ax;
-    *y -= ay;
-}
-
-/* Images without a PSF, of caustics (series for b) and lenstronomy (straight line, floor of 1e-4 arcsec). */
-TEST(sersic_meets_caustics_and_lenstronomy)
-{
-    static const char *const cases[] = {"no_psf_sub1", "sie_shear_gauss", "sie_lens_light"};
-    for (size_t i = 0; i < 3; i++) {
-        enum { SIDE = 128 };
-        char path[1024], json[200], fits[200];
-        snprintf(json, sizeof json, "reference/images/%s.json", cases[i]);
-        snprintf(fits, sizeof fits, "reference/images/%s.fits", cases[i]);
-        snprintf(path, sizeof path, "%s", test_shared(fits));
-        json_t *about = json_load_file(test_shared(json), 0, NULL);
-        CHECK(about);
-        const json_t *lenses = json_object_get(about, "lens");
-        const json_t *source = json_array_get(json_object_get(about, "source"), 0);
-        const json_t *theirs = json_array_get(json_object_get(about, "lenstronomy_source"), 0);
-        const json_t *lens_light = json_object_get(about, "lens_light");
-        NEAR(number(source, "Re") * sqrt(number(source, "q")), number(theirs, "R_sersic"), REL(1e-14));
-        int sub = (int)number(about, "subsampling");
-        for (int lenstronomy = 0; lenstronomy < 2; lenstronomy++) {
-            lm_light behind = light_of_json(source, lenstronomy);
-            lm_light before = json_is_object(lens_light) ? light_of_json(lens_light, lenstronomy) : behind;
-            double *image = image_of(path, lenstronomy ? "LENSTRONOMY_NOPSF" : "CAUSTICS_NOPSF", (size_t)SIDE * SIDE);
-            double worst = 0, peak = 0;
-            for (size_t k = 0; k < (size_t)SIDE * SIDE; k++) {
-                double sum = 0;
-                for (int a = 0; a < sub * sub; a++) {
-                    double x = ((double)(k % SIDE) - 63.5 + (a % sub + 0.5) / sub - 0.5) * 0.05;
-                    double y = ((double)(k / SIDE) - 63.5 + (a / sub + 0.5) / sub - 0.5) * 0.05;
-                    if (json_is_object(lens_light)) sum += at(&before, x, y);
-                    trace(lenses, &x, &y);
-                    sum += at(&behind, x, y);
-                }
-                double off = fabs(sum / (sub * sub) - image[k]);
-                if (!(off <= worst)) worst = off;
-                if (!(image[k] <= peak)) peak = image[k];
-            }
-            /* caustics: rounding. lenstronomy's lens has a core of 1e-10 arcsec: the file's own difference is 6e-10 */
-            if (!(worst <= (lenstronomy ? 2e-9 : 1e-13) * peak))
-                FAIL("%s, %s: off by %g of the peak", cases[i], lenstronomy ? "lenstronomy" : "caustics", worst / peak);
-            lm_free(image);
-        }
-        json_decref(about);
     }
 }

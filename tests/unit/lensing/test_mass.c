@@ -24,38 +24,35 @@ static void maps_of(const lm_mass *masses, size_t n_masses, size_t n, const doub
 
 /* ---- references ---------------------------------------------------------------------------------------------------- */
 
-static double number(const json_t *of, const char *key)
-{
-    const json_t *value = json_object_get(of, key);
-    if (!json_is_number(value)) FAIL("the reference has no number \"%s\"", key);
-    return json_number_value(value);
-}
-
 /* A component as lenstronomy has it, in our terms. */
 static lm_mass from_lenstronomy(const json_t *c)
 {
     const char *model = json_string_value(json_object_get(c, "model"));
     bool own_origin = json_object_get(c, "ra_0") != NULL;
-    double x = number(c, own_origin ? "ra_0" : "center_x"), y = number(c, own_origin ? "dec_0" : "center_y"), q = 1,
-           phi = 0;
+    double x = reference_number(c, own_origin ? "ra_0" : "center_x"),
+           y = reference_number(c, own_origin ? "dec_0" : "center_y"), q = 1, phi = 0;
     if (json_object_get(c, "e1")) {
-        double e1 = number(c, "e1"), e2 = number(c, "e2"), e = hypot(e1, e2);
+        double e1 = reference_number(c, "e1"), e2 = reference_number(c, "e2"), e = hypot(e1, e2);
         q = (1 - e) / (1 + e);
         phi = atan2(e2, e1) / 2;
     }
-    if (!strcmp(model, "SIE")) return (lm_mass){LM_MASS_SIE, {number(c, "theta_E"), q, phi, 0, x, y}};
+    if (!strcmp(model, "SIE")) return (lm_mass){LM_MASS_SIE, {reference_number(c, "theta_E"), q, phi, 0, x, y}};
     if (!strcmp(model, "EPL"))
-        return (lm_mass){LM_MASS_EPL, {number(c, "theta_E"), number(c, "gamma") - 1, q, phi, x, y}};
-    if (!strcmp(model, "SHEAR")) return (lm_mass){LM_MASS_SHEAR, {number(c, "gamma1"), number(c, "gamma2"), x, y}};
-    if (!strcmp(model, "CONVERGENCE")) return (lm_mass){LM_MASS_SHEET, {number(c, "kappa"), x, y}};
-    if (!strcmp(model, "POINT_MASS")) return (lm_mass){LM_MASS_POINT, {number(c, "theta_E"), x, y}};
+        return (lm_mass){LM_MASS_EPL, {reference_number(c, "theta_E"), reference_number(c, "gamma") - 1, q, phi, x, y}};
+    if (!strcmp(model, "SHEAR"))
+        return (lm_mass){LM_MASS_SHEAR, {reference_number(c, "gamma1"), reference_number(c, "gamma2"), x, y}};
+    if (!strcmp(model, "CONVERGENCE")) return (lm_mass){LM_MASS_SHEET, {reference_number(c, "kappa"), x, y}};
+    if (!strcmp(model, "POINT_MASS")) return (lm_mass){LM_MASS_POINT, {reference_number(c, "theta_E"), x, y}};
     if (!strcmp(model, "MULTIPOLE"))
-        return (lm_mass){LM_MASS_MULTIPOLE, {number(c, "m"), number(c, "a_m"), number(c, "phi_m"), x, y}};
+        return (lm_mass){LM_MASS_MULTIPOLE,
+                         {reference_number(c, "m"), reference_number(c, "a_m"), reference_number(c, "phi_m"), x, y}};
     if (!strcmp(model, "PJAFFE"))
-        return (lm_mass){LM_MASS_PJAFFE, {number(c, "sigma0"), number(c, "Ra"), number(c, "Rs"), x, y}};
-    double scale = number(c, "Rs"), kappa_s = number(c, "alpha_Rs") / (4 * scale * (1 - M_LN2));
+        return (lm_mass){LM_MASS_PJAFFE,
+                         {reference_number(c, "sigma0"), reference_number(c, "Ra"), reference_number(c, "Rs"), x, y}};
+    double scale = reference_number(c, "Rs"), kappa_s = reference_number(c, "alpha_Rs") / (4 * scale * (1 - M_LN2));
     if (!strcmp(model, "NFW")) return (lm_mass){LM_MASS_NFW, {kappa_s, scale, x, y}};
-    if (!strcmp(model, "TNFW")) return (lm_mass){LM_MASS_TNFW, {kappa_s, scale, number(c, "r_trunc") / scale, x, y}};
+    if (!strcmp(model, "TNFW"))
+        return (lm_mass){LM_MASS_TNFW, {kappa_s, scale, reference_number(c, "r_trunc") / scale, x, y}};
     FAIL("an unknown model: %s", model);
 }
 
@@ -81,7 +78,7 @@ static void against(const char *name, const char *hdu, double tolerance)
     CHECK(x && got);
     EQUAL_INT(n, MAPS * PIXELS);
     const json_t *grid = json_object_get(about, "grid"), *list = json_object_get(about, "lenstronomy");
-    double pixel = number(grid, "pix"), dx = number(grid, "dx"), dy = number(grid, "dy");
+    double pixel = reference_number(grid, "pix"), dx = reference_number(grid, "dx"), dy = reference_number(grid, "dy");
     for (size_t i = 0; i < PIXELS; i++) {
         x[i] = ((double)(i % SIDE) - (SIDE - 1) / 2.0) * pixel + dx;
         y[i] = ((double)(i / SIDE) - (SIDE - 1) / 2.0) * pixel + dy;
