@@ -168,14 +168,20 @@ void lm_mass_add(const lm_mass *mass, size_t n, const double *x, const double *y
     }
 }
 
+/* (CMPLX is not everywhere where C11 is.) Both are finite: the products with 0 are 0. */
+static double complex with_step(double value, double step)
+{
+    return value + step * I;
+}
+
 void lm_mass_derive(const lm_mass *mass, int by, size_t n, const double *x, const double *y, const lm_mass_maps *to)
 {
     static const double h = 1e-40;
     double complex p[LM_MASS_MOST];
-    for (int k = 0; k < LM_MASS_MOST; k++) p[k] = CMPLX(mass->p[k], k == by ? h : 0);
+    for (int k = 0; k < LM_MASS_MOST; k++) p[k] = with_step(mass->p[k], k == by ? h : 0);
     for (size_t i = 0; i < n; i++) {
-        place_step at =
-            place_at_step(mass->kind, p, CMPLX(x[i], by == LM_BY_X ? h : 0), CMPLX(y[i], by == LM_BY_Y ? h : 0));
+        place_step at = place_at_step(mass->kind, p, with_step(x[i], by == LM_BY_X ? h : 0),
+                                      with_step(y[i], by == LM_BY_Y ? h : 0));
         place_real slope = {cimag(at.psi) / h,   cimag(at.ax) / h, cimag(at.ay) / h,
                             cimag(at.kappa) / h, cimag(at.g1) / h, cimag(at.g2) / h};
         add(to, i, &slope);
