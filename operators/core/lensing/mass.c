@@ -171,7 +171,7 @@ void lm_mass_add(const lm_mass *mass, size_t n, const double *x, const double *y
 /* (CMPLX is not everywhere where C11 is.) Both are finite: the products with 0 are 0. */
 static double complex with_step(double value, double step)
 {
-    return value + step * I;
+    return value + step * (double complex)I;
 }
 
 void lm_mass_derive(const lm_mass *mass, int by, size_t n, const double *x, const double *y, const lm_mass_maps *to)
