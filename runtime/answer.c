@@ -371,7 +371,12 @@ static lm_status store_tensors(work *k, const lm_record *record, lm_error *err)
         void *copy = lm_write_copy(k->write, prefix, n);
         if (!copy) return LM_NOMEM(err);
         lm_part parts[2] = {{copy, n}, {tensor->data, tensor->bytes}};
-        LM_TRY(put_row(k, LM_ROW_TENSOR, &digest, parts, 2, release_tensor, lm_tensor_ref(tensor), err));
+        lm_tensor *owner = lm_tensor_ref(tensor);
+        lm_status status = put_row(k, LM_ROW_TENSOR, &digest, parts, 2, release_tensor, owner, err);
+        if (status) {
+            lm_tensor_unref(owner);
+            return status;
+        }
     }
     return LM_OK;
 }
