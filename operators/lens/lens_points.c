@@ -111,6 +111,7 @@ static lm_status points_step(const void *self, lm_step *step, lm_error *err)
     LM_TRY(read_geometry(step, &g, &timed, err));
     LM_TRY(find(step, masses, n_masses, timed ? &g : NULL, &images, &n, err));
     LM_OWN(lm_memory) list = images;
+    (void)list; /* freed on every way out */
     if (!n)
         return LM_FAIL_HINT(err, LM_EINPUT, "Give a larger \"half\", or a smaller \"step\".",
                             "no image was found in the window");

@@ -507,6 +507,7 @@ lm_status lm_images_find(const lm_mass *masses, size_t n_masses, double beta_x, 
     lm_status status = search_all(&s, err);
     lm_free(s.queue);
     LM_OWN(lm_memory) list = s.images;
+    (void)list; /* freed on every way out */
     if (status) return status;
     lm_image *images = s.n_images ? lm_alloc(s.n_images, sizeof *images) : NULL;
     if (s.n_images && !images) return LM_NOMEM(err);
