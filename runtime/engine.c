@@ -210,8 +210,8 @@ static void decide_storage(engine *e, const bool *needed)
     }
 }
 
-/* Chains: where all that a node makes goes to one node, which keeps nothing either and may run as often at the same time,
- * that one goes on with each batch where it is. */
+/* Chains: where all that a node makes goes to one node, which keeps nothing either, that one goes on with each batch where it
+ * is. Not where the number of workers is limited: what left a chain early may run beside what is still in it. */
 static void make_chains(engine *e, const bool *needed)
 {
     for (size_t i = 0; i < e->n_nodes; i++) {
@@ -221,8 +221,8 @@ static void make_chains(engine *e, const bool *needed)
             continue;
         const edge *out = node->outs[0];
         rt_node *to = out->to;
-        bool alike = to->def->workers == node->def->workers && !((to->op->flags ^ node->op->flags) & LM_SPANS);
-        if (!alike || out->spill || out->from_port == LM_ERRORS_PORT || out->to_port != to->primary || to->needs_key ||
+        bool limited = node->def->workers || to->def->workers || (node->op->flags | to->op->flags) & LM_SPANS;
+        if (limited || out->spill || out->from_port == LM_ERRORS_PORT || out->to_port != to->primary || to->needs_key ||
             to->is_sink || to->is_generator || to->def->retries || to->op->flags & (LM_BATCH | LM_PROGRAM))
             continue;
         node->chain = to;
