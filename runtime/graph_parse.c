@@ -375,15 +375,15 @@ static bool read_spec(lm_loader *l, lm_scope *scope, const lm_yaml_entry *entry,
         const lm_yaml *at = lm_yaml_get(spec, "type");
         lm_nearest nearest;
         lm_nearest_init(&nearest, type);
-        for (int i = 0; i <= (int)LM_P_WHERE; i++) lm_nearest_offer(&nearest, lm_param_type_name((lm_param_type)i));
+        for (int i = 0; i < (int)LM_P_TYPES; i++) lm_nearest_offer(&nearest, lm_param_type_name((lm_param_type)i));
         const char *hint = lm_graph_suggest(l, &nearest);
-        lm_graph_fault(l, scope, at->line, at->column,
-                       hint ? hint
-                            : "One of: real, int, bool, text, path, choice, duration, texts, reals, tree, where.",
-                       "unknown type \"%s\"", type);
+        lm_graph_fault(
+            l, scope, at->line, at->column,
+            hint ? hint : "One of: real, int, bool, text, path, choice, duration, texts, reals, tree, where, wheres.",
+            "unknown type \"%s\"", type);
     } else if (!type && l->n_errors == before) {
         lm_graph_fault(l, scope, entry->line, entry->column,
-                       "One of: real, int, bool, text, path, choice, duration, texts, reals, tree, where.",
+                       "One of: real, int, bool, text, path, choice, duration, texts, reals, tree, where, wheres.",
                        "param \"%s\" has no type", entry->name);
     }
     p->doc = read_text(l, scope, spec, "doc");

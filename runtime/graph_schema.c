@@ -84,6 +84,9 @@ static void add_forms(maker *m, json_t *forms, const lm_param *p)
     case LM_P_DURATION: append(m, forms, reference(m, "duration")); break;
     case LM_P_TEXTS: append(m, forms, fixed(m, "{\"type\": \"array\", \"items\": {\"type\": \"string\"}}")); break;
     case LM_P_TREE: append(m, forms, p->schema ? fixed(m, p->schema) : fixed(m, "{}")); break;
+    case LM_P_WHERES:
+        append(m, forms, fixed(m, "{\"type\": \"object\", \"additionalProperties\": {\"type\": \"string\"}}"));
+        break;
     default: break;
     }
     bool text = p->type == LM_P_TEXT || p->type == LM_P_PATH || p->type == LM_P_WHERE || p->type == LM_P_TEXTS;
@@ -146,7 +149,7 @@ static const char definitions[] =
     "\"kind\": {\"enum\": [\"io\", \"timeout\", \"memory\", \"crash\", \"input\"]},"
     "\"param\": {\"type\": \"object\", \"required\": [\"type\"], \"additionalProperties\": false, \"properties\": {"
     "  \"type\": {\"enum\": [\"real\", \"int\", \"bool\", \"text\", \"path\", \"choice\", \"duration\", \"texts\", "
-    "\"reals\", \"tree\", \"where\"]},"
+    "\"reals\", \"tree\", \"where\", \"wheres\"]},"
     "  \"default\": {}, \"min\": {\"type\": \"number\"}, \"max\": {\"type\": \"number\"}, \"doc\": {\"type\": "
     "\"string\"},"
     "  \"unit\": {\"type\": \"string\"},"

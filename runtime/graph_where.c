@@ -24,7 +24,7 @@ static bool self_contained(const char *text)
             open[depth++] = *c == '(' ? ')' : *c == '[' ? ']' : '}';
         } else if (strchr(")]}", *c)) {
             if (!depth || open[--depth] != *c) return false;
-        } else if (*c == '#' || *c == ';') {
+        } else if (*c == '#' || (*c == ';' && !depth)) {
             return false;
         } else if (isalpha((unsigned char)*c) || *c == '_') {
             size_t n = 1;

@@ -44,6 +44,8 @@ typedef enum lm_param_type {
     LM_P_REALS,    /* lm_reals: a list of numbers */
     LM_P_TREE,     /* json_t *, borrowed: any YAML value; the operator checks it in open() or check() */
     LM_P_WHERE,    /* const char *: a jq expression, compiled by `check` to find its errors */
+    LM_P_WHERES,   /* json_t *, borrowed: an object of names and jq expressions, each compiled by `check` */
+    LM_P_TYPES,    /* how many there are */
 } lm_param_type;
 
 typedef struct lm_texts {
@@ -124,6 +126,10 @@ typedef struct lm_param {
 #define LM_WHERE(self, field, ...)                                                                                     \
     {                                                                                                                  \
         LM_PARAM_(LM_P_WHERE, self, field, const char *), __VA_ARGS__                                                  \
+    }
+#define LM_WHERES(self, field, ...)                                                                                    \
+    {                                                                                                                  \
+        LM_PARAM_(LM_P_WHERES, self, field, json_t *), __VA_ARGS__                                                     \
     }
 
 /* ---- ports and fields ------------------------------------------------------------------------------------------- */

@@ -24,17 +24,18 @@ static const struct {
     [LM_P_REALS] = {"reals", "a list of numbers"},
     [LM_P_TREE] = {"tree", "any value"},
     [LM_P_WHERE] = {"where", "a jq expression"},
+    [LM_P_WHERES] = {"wheres", "a map of names to jq expressions"},
 };
-enum { TYPES = sizeof types / sizeof *types };
+_Static_assert(sizeof types / sizeof *types == LM_P_TYPES, "a type without name");
 
 const char *lm_param_type_name(lm_param_type type)
 {
-    return (size_t)type < TYPES ? types[type].name : "unknown";
+    return (unsigned)type < LM_P_TYPES ? types[type].name : "unknown";
 }
 
 bool lm_param_type_parse(const char *name, lm_param_type *ret)
 {
-    for (size_t i = 0; i < TYPES; i++)
+    for (size_t i = 0; i < LM_P_TYPES; i++)
         if (strcmp(types[i].name, name) == 0) {
             *ret = (lm_param_type)i;
             return true;
@@ -299,17 +300,13 @@ static lm_status path_value(const conversion *c, const char *text, json_t **ret)
     return LM_OK;
 }
 
-static lm_status text_value(const conversion *c, const json_t *value, json_t **ret)
+static lm_status where_value(const conversion *c, const json_t *value, json_t **ret)
 {
-    const lm_param *p = c->param;
     const char *text = json_string_value(value);
     if (!text) return wrong_type(c, value);
-    if (p->type == LM_P_WHERE && c->reporter && c->reporter->where) {
+    if (c->reporter && c->reporter->where) {
         c->reporter->where(c->reporter->arg, c->path, text);
-        *ret = json_string(text);
-        return LM_OK;
-    }
-    if (p->type == LM_P_WHERE) {
+    } else {
         lm_error err;
         lm_error_clear(&err);
         lm_condition *condition = NULL;
@@ -317,9 +314,40 @@ static lm_status text_value(const conversion *c, const json_t *value, json_t **r
         lm_condition_free(condition);
         if (status == LM_EMEMORY) return status;
         if (status) return reject(c, err.hint[0] ? err.hint : NULL, "is not a jq expression: %s", err.text);
-        *ret = json_string(text);
-        return LM_OK;
     }
+    *ret = json_string(text);
+    return LM_OK;
+}
+
+static lm_status wheres_value(const conversion *c, json_t *value, json_t **ret)
+{
+    static const lm_param one = {.type = LM_P_WHERE};
+    if (!json_is_object(value)) return wrong_type(c, value);
+    json_t *map = json_object();
+    if (!map) return LM_EMEMORY;
+    lm_status status = LM_OK;
+    const char *name;
+    json_t *item;
+    json_object_foreach(value, name, item)
+    {
+        conversion inner = *c;
+        inner.param = &one;
+        inner.path = lm_arena_printf(c->arena, "%s.%s", c->path, name);
+        json_t *made = NULL;
+        lm_status of_item = inner.path ? where_value(&inner, item, &made) : LM_EMEMORY;
+        if (!of_item && json_object_set_new(map, name, made)) of_item = LM_EMEMORY;
+        if (of_item && status != LM_EMEMORY) status = of_item;
+    }
+    if (status) json_decref(map);
+    else *ret = map;
+    return status;
+}
+
+static lm_status text_value(const conversion *c, const json_t *value, json_t **ret)
+{
+    const lm_param *p = c->param;
+    const char *text = json_string_value(value);
+    if (!text) return wrong_type(c, value);
     if (!p->per_record) {
         if (lm_template_is(text))
             return reject(c, "Write \"{{\" and \"}}\" for braces; only parameters marked \"per record\" take {NAME}.",
@@ -377,8 +405,8 @@ static lm_status duration_value(const conversion *c, const json_t *value, json_t
     return LM_OK;
 }
 
-lm_status lm_param_convert(const lm_param *param, const json_t *value, const char *path, const char *folder,
-                           lm_arena *arena, json_t **ret, const lm_param_reporter *reporter)
+lm_status lm_param_convert(const lm_param *param, json_t *value, const char *path, const char *folder, lm_arena *arena,
+                           json_t **ret, const lm_param_reporter *reporter)
 {
     const conversion c = {.param = param, .path = path, .folder = folder, .arena = arena, .reporter = reporter};
     const char *text = json_string_value(value);
@@ -405,9 +433,10 @@ lm_status lm_param_convert(const lm_param *param, const json_t *value, const cha
         case LM_P_TEXTS:
         case LM_P_REALS: status = list_value(&c, value, &made); break;
         case LM_P_TREE: made = json_deep_copy(value); break;
+        case LM_P_WHERE: status = where_value(&c, value, &made); break;
+        case LM_P_WHERES: status = wheres_value(&c, value, &made); break;
         case LM_P_TEXT:
-        case LM_P_PATH:
-        case LM_P_WHERE: status = text_value(&c, value, &made); break;
+        case LM_P_PATH: status = text_value(&c, value, &made); break;
         default: return LM_EBUG;
         }
     }
@@ -468,7 +497,8 @@ static lm_status fill_field(const lm_param *param, json_t *value, lm_arena *aren
     case LM_P_TEXT:
     case LM_P_PATH:
     case LM_P_WHERE: *(const char **)field = text; break;
-    case LM_P_TREE: *(json_t **)field = json_is_null(value) ? NULL : value; break;
+    case LM_P_TREE:
+    case LM_P_WHERES: *(json_t **)field = json_is_null(value) ? NULL : value; break;
     case LM_P_CHOICE:
         for (int i = 0; text && param->choices[i]; i++)
             if (strcmp(param->choices[i], text) == 0) *(int *)field = i;
@@ -537,7 +567,7 @@ lm_status lm_params_fill(const lm_operator *op, const json_t *with, const char *
     json_t *complete = json_object(), *keyed = json_object();
     if (!complete || !keyed) status = LM_EMEMORY;
     for (const lm_param *p = op->params; p && p->name && status != LM_EMEMORY; p++) {
-        const json_t *given = with ? json_object_get(with, p->name) : NULL;
+        json_t *given = with ? json_object_get(with, p->name) : NULL;
         json_t *value = NULL;
         lm_status one = LM_OK;
         /* A source has no input record: what {NAME} means in its texts is its own affair. */

@@ -15,8 +15,8 @@ const char *lm_param_type_name(lm_param_type type);
 bool lm_param_type_parse(const char *name, lm_param_type *ret);
 /* One value against one parameter, whatever object it stands in: *ret is a new JSON value of the parameter's type.
  * path: of the value, for the reporter. Returns LM_EGRAPH if something was reported. */
-lm_status lm_param_convert(const lm_param *param, const json_t *value, const char *path, const char *folder,
-                           lm_arena *arena, json_t **ret, const lm_param_reporter *reporter);
+lm_status lm_param_convert(const lm_param *param, json_t *value, const char *path, const char *folder, lm_arena *arena,
+                           json_t **ret, const lm_param_reporter *reporter);
 /* The default of a parameter as JSON: a new value (null: none). NULL without memory or for a default that is not JSON. */
 json_t *lm_param_default(const lm_param *param, const char *folder, lm_arena *arena);
 /* "between 0.1 and 64 pix", "at least 1", "" without a range. Returns buffer. */

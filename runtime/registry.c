@@ -208,7 +208,7 @@ static lm_status check_params(const lm_operator *op, lm_error *err)
             return UNSOUND("\"%s\" has a parameter with the name \"%s\"", op->name, p->name);
         for (const lm_param *q = op->params; q < p; q++)
             if (strcmp(p->name, q->name) == 0) return UNSOUND("\"%s\" has two parameters \"%s\"", op->name, p->name);
-        if ((unsigned)p->type > LM_P_WHERE)
+        if ((unsigned)p->type >= LM_P_TYPES)
             return UNSOUND("parameter \"%s\" of \"%s\" has no known type", p->name, op->name);
         if (!p->doc || !*p->doc) return UNSOUND("parameter \"%s\" of \"%s\" has no doc", p->name, op->name);
         if (p->offset + width(p->type) > op->size)

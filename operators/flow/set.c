@@ -27,9 +27,9 @@ static const lm_param params[] = {
             .schema = NAMES_TO("{\"type\": [\"string\", \"number\", \"boolean\", \"null\"]}"),
             .doc = "names and what they become: a number, a text, true or false. In a text {NAME} stands for "
                    "an attribute, and a lone \"{NAME}\" keeps its type; null leaves the attribute undefined"),
-    LM_TREE(set, compute, NULL, .schema = NAMES_TO("{\"type\": \"string\"}"),
-            .doc = "names and expressions in jq's language over the input: .attrs.NAME is an attribute, .id "
-                   "the id. An attribute that an expression needs and the record lacks makes a dead letter"),
+    LM_WHERES(set, compute,
+              .doc = "names and expressions in jq's language over the input: .attrs.NAME is an attribute, .id "
+                     "the id. An attribute that an expression needs and the record lacks makes a dead letter"),
     LM_TREE(set, comments, NULL, .schema = NAMES_TO("{\"type\": \"string\"}"),
             .doc = "comments of attributes that are set here, as on a FITS card; a unit stands in brackets: \"[mag]\""),
     LM_TEXT(set, id, NULL, .per_record = true,
@@ -53,11 +53,10 @@ static bool is_lone(const char *template)
     return *template == '{' && n && template[n + 1] == '}' && !template[n + 2];
 }
 
-/* What the tables say, without compiled expressions. */
-static lm_status check_values(const set *s, lm_error *err)
+static lm_status set_check(const void *self, lm_error *err)
 {
+    const set *s = self;
     LM_TRY(must_map(s->values, "values", err));
-    LM_TRY(must_map(s->compute, "compute", err));
     LM_TRY(must_map(s->comments, "comments", err));
     if (!json_object_size(s->values) && !json_object_size(s->compute) && !s->id)
         return LM_FAIL_HINT(err, LM_EGRAPH, "Give `values`, `compute` or `id`.", "the node sets nothing");
@@ -75,7 +74,6 @@ static lm_status check_values(const set *s, lm_error *err)
     }
     json_object_foreach(s->compute, name, value)
     {
-        if (!json_is_string(value)) return LM_FAIL(err, LM_EGRAPH, "compute.%s: not a jq expression", name);
         if (strcmp(name, "id") == 0)
             return LM_FAIL_HINT(err, LM_EGRAPH, "Compute an attribute, and write `id: \"{NAME}\"` in a second node.",
                                 "compute.id: the id is no attribute");
@@ -85,20 +83,6 @@ static lm_status check_values(const set *s, lm_error *err)
         if (!json_is_string(value)) return LM_FAIL(err, LM_EGRAPH, "comments.%s: not a text", name);
         if (!json_object_get(s->values, name) && !json_object_get(s->compute, name))
             return LM_FAIL(err, LM_EGRAPH, "comments.%s: this node sets no attribute \"%s\"", name, name);
-    }
-    return LM_OK;
-}
-
-static lm_status set_check(const void *self, lm_error *err)
-{
-    const set *s = self;
-    LM_TRY(check_values(s, err));
-    const char *name;
-    json_t *value;
-    json_object_foreach(s->compute, name, value)
-    {
-        LM_OWN(lm_condition) expression = NULL;
-        LM_TRY_IN(lm_condition_new(json_string_value(value), &expression, err), err, "compute.%s", name);
     }
     return LM_OK;
 }

@@ -188,8 +188,9 @@ TEST(expressions_are_told_apart_though_compiled_together)
         graph_of(HEAD "  a: {op: test.filter, in: r, with: {where: '.attrs.a < 1 and (.attrs.b | not)'}}\n"
                       "  b: {op: test.filter, in: a, with: {where: '.attrs.n == \"(\" # \"'}}\n"
                       "  c: {op: test.filter, in: b, with: {where: 'def f: 1; .attrs.x > f'}}\n"
-                      "  d: {op: test.filter, in: c, with: {where: '\"\\(.id)\" == \"x\"'}}\n");
-    EQUAL_INT(g->n_nodes, 5);
+                      "  d: {op: test.filter, in: c, with: {where: '\"\\(.id)\" == \"x\"'}}\n"
+                      "  e: {op: test.filter, in: d, with: {where: 'pow(.attrs.x; 2) < 3'}}\n");
+    EQUAL_INT(g->n_nodes, 6);
     wrong(HEAD_NODES "  a: {op: test.filter, in: r, with: {where: \"true\"}}\n"
                      "  b: {op: test.filter, in: a, with: {where: \"true) , (true\"}}\n",
           "g.yaml:5:45: \"where\" is not a jq expression");

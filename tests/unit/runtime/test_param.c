@@ -14,7 +14,7 @@ typedef struct {
     int edge;
     lm_texts names;
     lm_reals levels;
-    json_t *tree;
+    json_t *tree, *wheres;
 } all;
 
 static const char *const edges[] = {"mirror", "zero", NULL};
@@ -34,6 +34,7 @@ static const lm_param params[] = {
     LM_TEXTS(all, names, "[\"image\"]", .doc = "names"),
     LM_REALS(all, levels, "[0.5, 2]", .min = 0, .max = 10, .doc = "levels"),
     LM_TREE(all, tree, NULL, .doc = "tree"),
+    LM_WHERES(all, wheres, .doc = "conditions"),
     {0}};
 static const lm_operator op = {
     .name = "all", .version = 1, .summary = "all types", .size = sizeof(all), .params = params};
@@ -97,7 +98,7 @@ TEST(defaults_fill_the_struct_and_the_key)
     EQUAL_INT(f->self.count, 3);
     CHECK(f->self.flag);
     EQUAL_TEXT(f->self.text, "none");
-    CHECK(!f->self.path && !f->self.where && !f->self.tree);
+    CHECK(!f->self.path && !f->self.where && !f->self.tree && !f->self.wheres);
     EQUAL_INT(f->self.edge, 0);
     EQUAL_INT(f->self.names.n, 1);
     EQUAL_TEXT(f->self.names.at[0], "image");
@@ -106,7 +107,7 @@ TEST(defaults_fill_the_struct_and_the_key)
     /* no paths, no extent; sorted; shortest numbers */
     EQUAL_TEXT(f->canonical, "{\"angle\":0,\"count\":3,\"edge\":\"mirror\",\"flag\":true,\"levels\":[0.5,2],"
                              "\"names\":[\"image\"],\"sigma\":1.5,\"text\":\"none\",\"tree\":null,\"unset\":null,"
-                             "\"wait\":2,\"where\":null}");
+                             "\"wait\":2,\"where\":null,\"wheres\":null}");
     drop(f);
 }
 
@@ -198,6 +199,10 @@ TEST(faults_say_what_where_and_what_to_do)
     refused("{\"names\": [\"a\", 3]}", "[names.1] \"names.1\" wants a text");
     refused("{\"levels\": [1, 11]}", "[levels.1] \"levels.1\" is 11, and must be between 0 and 10");
     refused("{\"where\": \".attrs.MAG <\"}", "jq");
+    refused("{\"wheres\": {\"A\": \".id\", \"B\": \".attrs.MAG <\"}}",
+            "[wheres.B] \"wheres.B\" is not a jq expression");
+    refused("{\"wheres\": {\"A\": 3}}", "[wheres.A] \"wheres.A\" wants a jq expression, not the number 3");
+    refused("{\"wheres\": \".id\"}", "[wheres] \"wheres\" wants a map of names to jq expressions");
     refused("{\"sigm\": 2}", "Did you mean \"sigma\"");
     filled *f = fill("{\"sigma\": 0, \"count\": 0, \"nonsense\": 1, \"flag\": 2}");
     EQUAL_INT(f->status, LM_EGRAPH);
@@ -208,7 +213,9 @@ TEST(faults_say_what_where_and_what_to_do)
 TEST(every_failed_allocation_is_survived)
 {
     json_t *with =
-        json_loads("{\"names\": [\"a\", \"b\"], \"levels\": [1, 2], \"path\": \"x\", \"tree\": {\"a\": [1]}}", 0, NULL);
+        json_loads("{\"names\": [\"a\", \"b\"], \"levels\": [1, 2], \"path\": \"x\", \"tree\": {\"a\": [1]}, "
+                   "\"wheres\": {\"a\": \".id\"}}",
+                   0, NULL);
     uint64_t n = 1;
     for (; n < 1000; n++) {
         lm_arena arena;
