@@ -1,6 +1,6 @@
 /* lens.points: the images of a point source: where they are, how bright, and when they come. */
 #include "operators/core/lensing/points.h"
-#include "operators/lens/_mass.h"
+#include "operators/lens/_components.h"
 
 #include <string.h>
 
@@ -10,7 +10,8 @@ typedef struct {
 } points;
 
 static const lm_param params[] = {
-    LM_TREE(points, mass, NULL, .required = true, .per_record = true, .schema = LM_MASSES_SCHEMA, .doc = LM_MASSES_DOC),
+    LM_TREE(points, mass, NULL, .required = true, .per_record = true, .schema = LM_COMPONENTS_SCHEMA,
+            .doc = LM_MASSES_DOC),
     LM_REAL(points, beta_x, 0, .unit = "arcsec", .per_record = true, .doc = "where the source is, unlensed"),
     LM_REAL(points, beta_y, 0, .unit = "arcsec", .per_record = true, .doc = "where the source is, unlensed"),
     LM_REAL(points, z_lens, NAN, .per_record = true, .doc = "redshift of the lens; with z_source there are times"),
@@ -50,7 +51,7 @@ static const lm_field fields[] = {
 static lm_status points_check(const void *self, lm_error *err)
 {
     const points *s = self;
-    return lm_masses_check(s->mass, err);
+    return lm_masses_check(s->mass, "mass", err);
 }
 
 /* *ret_timed: there are redshifts, and *ret is filled in. */
@@ -107,7 +108,7 @@ static lm_status points_step(const void *self, lm_step *step, lm_error *err)
     lm_lens_geometry g;
     bool timed;
     lm_image *images = NULL;
-    LM_TRY(lm_masses_read(s->mass, step, &masses, &n_masses, err));
+    LM_TRY(lm_masses_read(s->mass, "mass", step, &masses, &n_masses, err));
     LM_TRY(read_geometry(step, &g, &timed, err));
     LM_TRY(find(step, masses, n_masses, timed ? &g : NULL, &images, &n, err));
     LM_OWN(lm_memory) list = images;
@@ -141,7 +142,6 @@ const lm_operator lm_op_lens_points = {
                "beta_y: 0.08, z_lens: "
                "0.5, z_source: 1.5}",
     .shape = LM_MAP,
-    .flags = LM_HEADER,
     .size = sizeof(points),
     .params = params,
     .ports = ports,

@@ -82,6 +82,49 @@ TEST(other_names_mean_the_same)
     }
 }
 
+static void refused_of(const char *params, const lm_record *in, const char *why)
+{
+    lm_record *out[LM_MAX_PORTS] = {NULL};
+    const apply_input inputs[] = {{"in", &in, 1}, {NULL, NULL, 0}};
+    lm_error err = {0};
+    EQUAL_INT(apply_step(&lm_op_lens_maps, params, inputs, 0, out, NULL, &err), LM_EINPUT);
+    CONTAINS(err.text, why);
+    lm_record_unref(out[0]);
+}
+
+static void refused(const char *params, const char *why)
+{
+    LM_OWN(lm_record) in = record_new("lens");
+    record_set(in, "word", lm_text_value("large"));
+    refused_of(params, in, why);
+}
+
+TEST(a_list_may_come_with_the_record)
+{
+    LM_OWN(lm_record) in = record_new("lens");
+    record_set(in, "mass", lm_text_value("[{\"type\": \"sie\", \"theta_E\": 1.2, \"q\": 0.7}]"));
+    record_set(in, "bad", lm_text_value("[{\"type\": \"sie\", \"theta_E\": 1.2]"));
+    LM_OWN(lm_tensor) table = NULL;
+    const size_t shape[] = {2, 6};
+    static const double rows[] = {0.1, 0.2, 5, 0.9, 0.4, 77, 0.3, 0.1, 2, -0.5, 0.6, 78};
+    lm_error err = {0};
+    OK(lm_tensor_new(LM_F64, 2, shape, &table, &err), &err);
+    memcpy(table->data, rows, sizeof rows);
+    OK(lm_record_put(in, "subhaloes", lm_tensor_ref(table), &err), &err);
+    LM_OWN(lm_record) named = maps_of(GRID "\"{mass}\"}", in);
+    LM_OWN(lm_record) written = maps_of(GRID "[{\"type\": \"sie\", \"theta_E\": 1.2, \"q\": 0.7}]}", in);
+    CHECK(same(named, written, "alpha_x", 0));
+    LM_OWN(lm_record) haloes = maps_of(GRID "[{\"type\": \"tnfw\", \"table\": \"subhaloes\"}]}", in);
+    LM_OWN(lm_record) both =
+        maps_of(GRID "[{\"type\": \"tnfw\", \"kappa_s\": 0.1, \"theta_s\": 0.2, \"tau\": 5, \"x\": 0.9, \"y\": 0.4},"
+                     " {\"type\": \"tnfw\", \"kappa_s\": 0.3, \"theta_s\": 0.1, \"tau\": 2, \"x\": -0.5, \"y\": 0.6}]}",
+                in);
+    CHECK(same(haloes, both, "kappa", 1e-15));
+    refused_of(GRID "\"{bad}\"}", in, "no list of components in JSON");
+    refused_of(GRID "[{\"type\": \"tnfw\", \"table\": \"haloes\"}]}", in, "no tensor \"haloes\"");
+    refused_of(GRID "[{\"type\": \"tnfw\", \"table\": \"subhaloes\", \"tau\": 5}]}", in, "\"tau\" is given twice");
+}
+
 TEST(components_add_up)
 {
     LM_OWN(lm_record) in = record_new("lens");
@@ -97,18 +140,6 @@ TEST(components_add_up)
         double inner = 1 - at(both, "kappa", i), g1 = at(both, "gamma1", i), g2 = at(both, "gamma2", i);
         NEAR(at(both, "magnification", i), 1 / (inner * inner - g1 * g1 - g2 * g2), REL(1e-12));
     }
-}
-
-static void refused(const char *params, const char *why)
-{
-    LM_OWN(lm_record) in = record_new("lens");
-    record_set(in, "word", lm_text_value("large"));
-    lm_record *out[LM_MAX_PORTS] = {NULL};
-    const apply_input inputs[] = {{"in", (const lm_record *const *)&in, 1}, {NULL, NULL, 0}};
-    lm_error err = {0};
-    EQUAL_INT(apply_step(&lm_op_lens_maps, params, inputs, 0, out, NULL, &err), LM_EINPUT);
-    CONTAINS(err.text, why);
-    lm_record_unref(out[0]);
 }
 
 TEST(a_record_that_does_not_fit_is_named)
