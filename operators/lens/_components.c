@@ -20,10 +20,10 @@ static lm_slot param_slot(const lm_component *c, unsigned i)
 {
     if (c->light) {
         const lm_light_param *p = &c->light->params[i];
-        return (lm_slot){p->name, p->unit, NULL, (int)i, p->otherwise, p->min, p->max};
+        return (lm_slot){p->name, p->unit, p->doc, NULL, (int)i, p->otherwise, p->min, p->max};
     }
     const lm_mass_param *p = &lm_mass_model_of(c->mass)->params[i];
-    return (lm_slot){p->name, p->unit, NULL, (int)i, p->otherwise, p->min, p->max};
+    return (lm_slot){p->name, p->unit, p->doc, NULL, (int)i, p->otherwise, p->min, p->max};
 }
 
 static int param_index(const lm_component *c, const char *name)
@@ -60,14 +60,14 @@ static lm_status find_type(const json_t *tree, bool light, lm_component *ret, lm
 /* ---- names ---- */
 
 typedef struct {
-    const char *name, *instead_of, *also_instead_of;
+    const char *name, *instead_of, *also_instead_of, *doc;
     int at;
     double min, max;
 } other_name;
 
-static const other_name other_names[] = {{"e1", "q", "phi", LM_SLOT_E1, -1, 1},
-                                         {"e2", "phi", "q", LM_SLOT_E2, -1, 1},
-                                         {"gamma", "t", "t", LM_SLOT_GAMMA, 1.01, 2.99}};
+static const other_name other_names[] = {{"e1", "q", "phi", "(1 - q)/(1 + q) cos 2 phi", LM_SLOT_E1, -1, 1},
+                                         {"e2", "phi", "q", "(1 - q)/(1 + q) sin 2 phi", LM_SLOT_E2, -1, 1},
+                                         {"gamma", "t", "t", "slope of the density", LM_SLOT_GAMMA, 1.01, 2.99}};
 enum { OTHER_NAMES = sizeof other_names / sizeof *other_names };
 
 static lm_slot *slot_named(lm_component *c, const char *name)
@@ -91,7 +91,7 @@ static lm_status take_other_names(const json_t *tree, lm_component *c, lm_error 
                        : LM_FAIL(err, LM_EINPUT, "an ellipse is given by q and phi, or by both of e1 and e2");
         if (o->at != LM_SLOT_GAMMA && (!json_object_get(tree, "e1") || !json_object_get(tree, "e2")))
             return LM_FAIL(err, LM_EINPUT, "an ellipse is given by q and phi, or by both of e1 and e2");
-        *slot = (lm_slot){o->name, "", NULL, o->at, (double)NAN, o->min, o->max};
+        *slot = (lm_slot){o->name, "", o->doc, NULL, o->at, (double)NAN, o->min, o->max};
     }
     return LM_OK;
 }
@@ -282,7 +282,7 @@ static lm_status values_of(const lm_component *c, lm_step *step, double *values,
     for (unsigned i = 0; i < c->n_slots; i++) {
         bool known;
         if (!c->slot[i].value && isnan(c->slot[i].otherwise))
-            return LM_FAIL(err, LM_EINPUT, "\"%s\" needs \"%s\"", c->type, c->slot[i].name);
+            return LM_FAIL_HINT(err, LM_EINPUT, c->slot[i].doc, "\"%s\" needs \"%s\"", c->type, c->slot[i].name);
         LM_TRY_IN(lm_slot_number(&c->slot[i], step, &values[i], &known, err), err, "\"%s\"", c->type);
         *ret_whole &= known;
     }

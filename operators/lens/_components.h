@@ -35,7 +35,7 @@ typedef enum lm_slot_place { LM_SLOT_E1 = -1, LM_SLOT_E2 = -2, LM_SLOT_GAMMA = -
 
 /* A number of a component: one of the model's own parameters, or one of the other names. */
 typedef struct lm_slot {
-    const char *name, *unit;
+    const char *name, *unit, *doc;
     const json_t *value;        /* as it was written; NULL: not given */
     int at;                     /* the index of the model's parameter, or an lm_slot_place */
     double otherwise, min, max; /* NaN: it must be given; the range of valid values */
