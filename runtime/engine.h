@@ -133,7 +133,8 @@ typedef struct call {
     uint64_t index, index_end; /* generator: emissions to make in this call */
     uint64_t at;               /* and the one under way, or that failed */
     lm_digest key;
-    lm_digest told; /* sink: the key without the place, which a file may carry: the same bytes wherever it is written */
+    lm_digest told; /* the key without a sink's place, which a file may carry: the same bytes wherever it is written;
+                     * and without how long a step goes on: its random streams and its checkpoint are those of a shorter one */
 } call;
 
 typedef struct batch {

@@ -43,7 +43,8 @@ struct lm_node {
     json_t *params;        /* complete: defaults filled in, paths absolute, templates as text */
     const char *canonical; /* what the key sees of them: sorted compact JSON without paths, extents, no_key */
     void *self;            /* the operator's struct with the parameters filled in; the engine opens and closes it */
-    int64_t extent;        /* -1: the operator has none */
+    const char *length; /* how long its steps go on: part of the key alone; NULL: the operator has no such parameter */
+    int64_t extent;     /* -1: the operator has none */
 
     lm_input *inputs; /* in the order of the operator's input ports */
     size_t n_inputs;

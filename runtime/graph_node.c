@@ -143,6 +143,7 @@ static void fill_params(reading *r)
                                                    &node->params, &node->canonical, &reporter)
                                   : LM_EMEMORY;
     json_decref(with);
+    if (!status) status = lm_params_length(draft->op, node->params, l->arena, &node->length);
     if (status == LM_EMEMORY) l->nomem = true;
     if (status && status != LM_EMEMORY) draft->broken = true;
     if (status || !draft->op->check) return;

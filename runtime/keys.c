@@ -226,5 +226,11 @@ lm_status key_of_call(work *k, call *c, lm_error *err)
             }
         c->key = lm_hash_finish(&hash);
     }
+    if (node->def->length) { /* its random streams and its checkpoint are those of the step without */
+        lm_hash_init(&hash);
+        lm_hash_add(&hash, &c->key, sizeof c->key);
+        lm_hash_add_text(&hash, node->def->length);
+        c->key = lm_hash_finish(&hash);
+    }
     return LM_OK;
 }

@@ -75,6 +75,9 @@ typedef struct lm_param {
     bool output;        /* of a PATH: a file that is written, relative to the working directory */
     bool no_key;        /* changes how, not what: out of the key */
     const char *schema; /* of a TREE: its JSON Schema, as text; NULL: anything */
+    /* of a TREE of a map: names in it, parted by blanks, that say how long a step goes on and not what it does. They are part of its key, but
+     * not of its random streams, nor of its checkpoint's place: a step that is asked to go on longer finds where it stopped. */
+    const char *lengths;
 } lm_param;
 
 /* The offset of a field, only if it has the C type that the parameter fills. */

@@ -555,6 +555,65 @@ static size_t report_unknowns(const lm_operator *op, const json_t *with, const l
     return n;
 }
 
+/* Is a name one of those in a list that is parted by blanks? */
+static bool is_among(const char *list, const char *name)
+{
+    size_t n = strlen(name);
+    for (const char *at = list; at && (at = strstr(at, name)); at += n)
+        if ((at == list || at[-1] == ' ') && (!at[n] || at[n] == ' ')) return true;
+    return false;
+}
+
+/* A map with those of its names that are, or are not, lengths: a new object. */
+static json_t *lengths_of(const lm_param *p, json_t *value, bool wanted)
+{
+    json_t *part = json_object();
+    const char *name;
+    json_t *item;
+    json_object_foreach(value, name, item)
+    {
+        if (!part || is_among(p->lengths, name) != wanted || !json_object_set(part, name, item)) continue;
+        json_decref(part);
+        return NULL;
+    }
+    return part;
+}
+
+static lm_status put_keyed(const lm_param *p, json_t *value, json_t *keyed)
+{
+    json_t *part = p->lengths && json_is_object(value) ? lengths_of(p, value, false) : json_incref(value);
+    return part && !json_object_set_new(keyed, p->name, part) ? LM_OK : LM_EMEMORY;
+}
+
+static const char *canonical_text(const json_t *value, lm_arena *arena)
+{
+    lm_text text;
+    lm_text_init(&text);
+    lm_json_canonical(&text, value);
+    const char *canonical = text.failed ? NULL : lm_arena_strdup(arena, lm_text_peek(&text));
+    lm_text_done(&text);
+    return canonical;
+}
+
+lm_status lm_params_length(const lm_operator *op, const json_t *params, lm_arena *arena, const char **ret)
+{
+    *ret = NULL;
+    json_t *lengths = NULL;
+    for (const lm_param *p = op->params; p && p->name; p++) {
+        json_t *value = p->lengths ? json_object_get(params, p->name) : NULL;
+        if (!p->lengths) continue;
+        if (!lengths) lengths = json_object();
+        json_t *part = lengths ? lengths_of(p, value, true) : NULL;
+        if (part && !json_object_set_new(lengths, p->name, part)) continue;
+        json_decref(lengths);
+        return LM_EMEMORY;
+    }
+    if (!lengths) return LM_OK;
+    *ret = canonical_text(lengths, arena);
+    json_decref(lengths);
+    return *ret ? LM_OK : LM_EMEMORY;
+}
+
 lm_status lm_params_fill(const lm_operator *op, const json_t *with, const char *folder, lm_arena *arena, void *self,
                          json_t **ret_complete, const char **ret_canonical, const lm_param_reporter *reporter)
 {
@@ -588,21 +647,13 @@ lm_status lm_params_fill(const lm_operator *op, const json_t *with, const char *
             if (!value) one = LM_EMEMORY;
         }
         if (!one && self && fill_field(p, value, arena, self)) one = LM_EMEMORY;
-        if (!one && p->type != LM_P_PATH && !p->extent && !p->no_key && json_object_set(keyed, p->name, value))
-            one = LM_EMEMORY;
+        if (!one && p->type != LM_P_PATH && !p->extent && !p->no_key) one = put_keyed(p, value, keyed);
         if (!one && json_object_set(complete, p->name, value)) one = LM_EMEMORY;
         json_decref(value);
         if (one && status != LM_EMEMORY) status = one;
     }
-    const char *canonical = NULL;
-    if (!status) {
-        lm_text text;
-        lm_text_init(&text);
-        lm_json_canonical(&text, keyed);
-        canonical = text.failed ? NULL : lm_arena_strdup(arena, lm_text_peek(&text));
-        lm_text_done(&text);
-        if (!canonical) status = LM_EMEMORY;
-    }
+    const char *canonical = status ? NULL : canonical_text(keyed, arena);
+    if (!status && !canonical) status = LM_EMEMORY;
     json_decref(keyed);
     if (status) {
         json_decref(complete);

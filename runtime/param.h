@@ -24,6 +24,9 @@ typedef struct lm_param_reporter {
 lm_status lm_params_fill(const lm_operator *op, const json_t *with, const char *folder, lm_arena *arena, void *self,
                          json_t **ret_complete, const char **ret_canonical, const lm_param_reporter *reporter);
 
+/* What the parameters `params` (complete) say of how long a step goes on: canonical JSON in the arena. *ret NULL: nothing. LM_EMEMORY alone. */
+lm_status lm_params_length(const lm_operator *op, const json_t *params, lm_arena *arena, const char **ret);
+
 /* Does text hold a {NAME} template? "{{" stands for a brace. */
 bool lm_template_is(const char *text);
 /* Expands {NAME}s over a record. LM_EINPUT names a missing attribute, and the nearest one. *ret is in the arena. */

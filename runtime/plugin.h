@@ -21,7 +21,7 @@
 
 #include "runtime/operator.h"
 
-enum { LM_PLUGIN_ABI = 1 };
+enum { LM_PLUGIN_ABI = 2 };
 
 #define LM_MEMBER_(result, name, arguments) result(*name) arguments;
 typedef struct lm_host {

@@ -300,7 +300,8 @@ static lm_status tidy(work *k, call *c, const lm_digest *step_key, lm_error *err
     LM_TRY(work_writing(k, err));
     const lm_digest *letter = k->b->node->is_generator ? step_key : &c->key;
     if (dead) LM_TRY(lm_write_entry(k->write, LM_TABLE_DEAD, letter, sizeof *letter, NULL, 0, err));
-    if (c->saved) LM_TRY(lm_write_entry(k->write, LM_TABLE_CHECKPOINTS, step_key, sizeof *step_key, NULL, 0, err));
+    if (c->saved && !k->b->node->def->length)
+        LM_TRY(lm_write_entry(k->write, LM_TABLE_CHECKPOINTS, step_key, sizeof *step_key, NULL, 0, err));
     c->was_dead = c->saved = false;
     return LM_OK;
 }

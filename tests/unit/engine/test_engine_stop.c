@@ -56,6 +56,39 @@ static const lm_operator rounds_op = {.struct_size = sizeof(lm_operator),
                                       .summary = "Work in rounds",
                                       .step = rounds_step};
 
+/* A walk of random steps, which goes on where a shorter one ended: n is where it came to. */
+typedef struct {
+    json_t *how;
+} walk;
+
+static const lm_param walk_params[] = {LM_TREE(walk, how, "{}", .lengths = "steps limit", .doc = "how it walks"), {0}};
+
+static lm_status walk_step(const void *self, lm_step *step, lm_error *err)
+{
+    const walk *s = self;
+    at_work(step);
+    int64_t state[2] = {0, 0}, steps = json_integer_value(json_object_get(s->how, "steps"));
+    const void *saved;
+    size_t size;
+    LM_TRY(lm_step_checkpoint_load(step, &saved, &size, err));
+    if (size && ((const int64_t *)saved)[0] <= steps) memcpy(state, saved, size);
+    for (; state[0] < steps; state[0]++) {
+        lm_random random = lm_step_random(step, (uint64_t)state[0]);
+        state[1] += (int64_t)lm_random_below(&random, 1000000);
+        count_call("walked", 1);
+    }
+    LM_TRY(lm_step_checkpoint_save(step, state, sizeof state, err));
+    return lm_step_set(step, NULL, "n", lm_int(state[1]), NULL, err);
+}
+static const lm_operator walk_op = {.struct_size = sizeof(lm_operator),
+                                    .name = "t.walk",
+                                    .version = 1,
+                                    .summary = "Walk at random",
+                                    .flags = LM_RANDOM,
+                                    .size = sizeof(walk),
+                                    .params = walk_params,
+                                    .step = walk_step};
+
 /* Dies of one record. */
 static lm_status die_step(const void *self, lm_step *step, lm_error *err)
 {
@@ -74,10 +107,10 @@ static const lm_operator die_op = {.struct_size = sizeof(lm_operator),
 
 static void begin(void)
 {
-    static const lm_operator *const mine[] = {&tell_op, &rounds_op, &die_op};
+    static const lm_operator *const mine[] = {&tell_op, &rounds_op, &walk_op, &die_op};
     fixture_begin();
     lm_error err = {0};
-    if (!lm_registry_find("t.tell")) OK(lm_registry_add(mine, 3, NULL, &err), &err);
+    if (!lm_registry_find("t.tell")) OK(lm_registry_add(mine, 4, NULL, &err), &err);
 }
 
 TEST(a_signal_stops_and_the_next_run_finishes)
@@ -140,6 +173,51 @@ TEST(a_checkpoint_is_taken_up_and_removed)
     EQUAL_TEXT(tape_of(&r), "0 r0 n=45\n");
     EQUAL_INT(checkpoints(store), 0);
     ran_done(&r);
+}
+
+/* Where a walk of so many steps ends, and how many steps were walked for it. */
+static int64_t walked(lm_store *store, const char *how, unsigned *ret_steps)
+{
+    char graph[256];
+    ran r;
+    snprintf(graph, sizeof graph, HEAD "  a: {op: t.list, with: {n: 1}}\n  w: {op: t.walk, in: a, with: {how: %s}}\n",
+             how);
+    unsigned before = called("walked");
+    run_fine(&r, graph, store, NULL, "w");
+    long long n = -1;
+    if (sscanf(tape_of(&r), "0 r0 n=%lld", &n) != 1) FAIL("no walk: %s", tape_of(&r));
+    ran_done(&r);
+    *ret_steps = called("walked") - before;
+    return n;
+}
+
+TEST(a_longer_step_goes_on_where_a_shorter_one_ended)
+{
+    begin();
+    int64_t whole, other;
+    unsigned steps;
+    {
+        LM_OWN(lm_store) store = open_store();
+        whole = walked(store, "{steps: 30, way: a}", &steps);
+        EQUAL_INT(steps, 30);
+        other = walked(store, "{steps: 30, way: b}", &steps); /* another walk, with its own random numbers */
+        EQUAL_INT(steps, 30);
+        CHECK(other != whole);
+    }
+    begin();
+    LM_OWN(lm_store) store = open_store();
+    int64_t part = walked(store, "{steps: 10, way: a}", &steps);
+    EQUAL_INT(steps, 10);
+    CHECK(part < whole);
+    EQUAL_INT(walked(store, "{steps: 30, way: a}", &steps), whole);
+    EQUAL_INT(steps, 20);
+    EQUAL_INT(walked(store, "{steps: 10, way: a}", &steps), part); /* both are stored */
+    EQUAL_INT(steps, 0);
+    EQUAL_INT(walked(store, "{steps: 30, way: a}", &steps), whole);
+    EQUAL_INT(steps, 0);
+    EQUAL_INT(walked(store, "{steps: 10, way: a, limit: 5}", &steps),
+              part); /* the walk is too far already: from its start */
+    EQUAL_INT(steps, 10);
 }
 
 TEST(a_stop_during_a_pause_of_retries)

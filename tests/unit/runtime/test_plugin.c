@@ -197,26 +197,36 @@ static const char *liar(const char *name, const char *abi, const char *host_size
 
 TEST(what_does_not_fit_is_refused)
 {
+    char speaks[100];
     op("image.smooth");
     size_t n = lm_registry_count();
-    EQUAL_INT(lm_plugin_load(liar("newer", "2", "sizeof(lm_host)", "sizeof(lm_operator)", "x.newer"), err), LM_EGRAPH);
-    CONTAINS(err->text, "newer.so\" speaks interface 2, this lensmill");
+    EQUAL_INT(
+        lm_plugin_load(liar("newer", "LM_PLUGIN_ABI+1", "sizeof(lm_host)", "sizeof(lm_operator)", "x.newer"), err),
+        LM_EGRAPH);
+    snprintf(speaks, sizeof speaks, "newer.so\" speaks interface %d, this lensmill", LM_PLUGIN_ABI + 1);
+    CONTAINS(err->text, speaks);
     CONTAINS(err->hint, "newer");
-    EQUAL_INT(lm_plugin_load(liar("older", "0", "sizeof(lm_host)", "sizeof(lm_operator)", "x.older"), err), LM_EGRAPH);
-    CONTAINS(err->text, "speaks interface 0");
-    EQUAL_INT(lm_plugin_load(liar("longer", "1", "sizeof(lm_host)+8", "sizeof(lm_operator)", "x.longer"), err),
-              LM_EGRAPH);
+    EQUAL_INT(
+        lm_plugin_load(liar("older", "LM_PLUGIN_ABI-1", "sizeof(lm_host)", "sizeof(lm_operator)", "x.older"), err),
+        LM_EGRAPH);
+    snprintf(speaks, sizeof speaks, "speaks interface %d", LM_PLUGIN_ABI - 1);
+    CONTAINS(err->text, speaks);
+    EQUAL_INT(
+        lm_plugin_load(liar("longer", "LM_PLUGIN_ABI", "sizeof(lm_host)+8", "sizeof(lm_operator)", "x.longer"), err),
+        LM_EGRAPH);
     CONTAINS(err->text, "wants more functions");
-    EQUAL_INT(lm_plugin_load(liar("short", "1", "sizeof(lm_host)", "8", "x.short"), err), LM_EGRAPH);
+    EQUAL_INT(lm_plugin_load(liar("short", "LM_PLUGIN_ABI", "sizeof(lm_host)", "8", "x.short"), err), LM_EGRAPH);
     CONTAINS(err->text, "structs differ");
-    EQUAL_INT(lm_plugin_load(liar("twice", "1", "sizeof(lm_host)", "sizeof(lm_operator)", "image.smooth"), err),
-              LM_EGRAPH);
+    EQUAL_INT(
+        lm_plugin_load(liar("twice", "LM_PLUGIN_ABI", "sizeof(lm_host)", "sizeof(lm_operator)", "image.smooth"), err),
+        LM_EGRAPH);
     CONTAINS(err->text, "there is an operator \"image.smooth\" already");
     CONTAINS(err->text, "in plugin \"liar\"");
-    EQUAL_INT(lm_plugin_load(liar("unsound", "1", "sizeof(lm_host)", "sizeof(lm_operator)", "Not Good"), err),
-              LM_EGRAPH);
+    EQUAL_INT(
+        lm_plugin_load(liar("unsound", "LM_PLUGIN_ABI", "sizeof(lm_host)", "sizeof(lm_operator)", "Not Good"), err),
+        LM_EGRAPH);
     EQUAL_INT(lm_registry_count(), n);
-    OK(lm_plugin_load(liar("fits", "1", "sizeof(lm_host)-8", "sizeof(lm_operator)", "x.fits"), err), err);
+    OK(lm_plugin_load(liar("fits", "LM_PLUGIN_ABI", "sizeof(lm_host)-8", "sizeof(lm_operator)", "x.fits"), err), err);
     EQUAL_INT(lm_registry_count(), n + 1);
     CHECK(lm_registry_find("x.fits"));
 }
