@@ -1,5 +1,6 @@
 /* Plugins: the example of operators/plugins/image_smooth, compiled here as its README says, and libraries that must be refused. */
 #include "operators/builtin.h"
+#include "runtime/plugin.h"
 #include "runtime/registry.h"
 #include "tests/apply.h"
 #include "tests/test.h"
