@@ -29,10 +29,42 @@ static void report(void *arg, const char *path, const char *text, const char *hi
     if (!first->err->status) lm_fail(first->err, LM_EGRAPH, hint, "%s%s%s", path, *path ? ": " : "", text);
 }
 
+apply_kept *apply_checkpoint;
+
+static lm_status checkpoint_save(void *host, const lm_digest *key, const void *bytes, size_t n, lm_error *err)
+{
+    (void)host, (void)key;
+    apply_kept *kept = apply_checkpoint;
+    if (!kept) return LM_OK;
+    void *copy = lm_alloc(n, 1);
+    if (!copy) return LM_NOMEM(err);
+    memcpy(copy, bytes, n);
+    lm_free(kept->bytes);
+    kept->bytes = copy;
+    kept->n = n;
+    kept->saves++;
+    return LM_OK;
+}
+
+static lm_status checkpoint_load(void *host, const lm_digest *key, lm_arena *arena, const void **ret, size_t *ret_n,
+                                 lm_error *err)
+{
+    (void)host, (void)key;
+    const apply_kept *kept = apply_checkpoint;
+    if (!kept || !kept->bytes) return LM_OK;
+    void *copy = lm_arena_data(arena, kept->n, 1);
+    if (!copy) return LM_NOMEM(err);
+    memcpy(copy, kept->bytes, kept->n);
+    *ret = copy;
+    *ret_n = kept->n;
+    apply_checkpoint->loads++;
+    return LM_OK;
+}
+
 lm_status apply_step(const lm_operator *op, const char *params, const apply_input *inputs, uint64_t index,
                      lm_record **ret_outputs, bool *ret_ended, lm_error *err)
 {
-    static const lm_step_host host = {.member = member};
+    static const lm_step_host host = {member, checkpoint_save, checkpoint_load};
     json_error_t json_error;
     json_t *with = json_loads(params, 0, &json_error);
     if (!with) FAIL("test parameters: %s", json_error.text);

@@ -17,6 +17,13 @@ typedef struct apply_input {
  * the digest of the parameters and the index: random streams are the same in every run. Files of sinks are published. */
 lm_status apply_step(const lm_operator *op, const char *params, const apply_input *inputs, uint64_t index,
                      lm_record **ret_outputs, bool *ret_ended, lm_error *err);
+/* The checkpoint that steps load and save while this is set; its bytes are the test's to lm_free(). */
+typedef struct apply_kept {
+    void *bytes;
+    size_t n;
+    unsigned saves, loads;
+} apply_kept;
+extern apply_kept *apply_checkpoint;
 /* One input record on the first port, one output: NULL where it was skipped. Fails the test on an error. */
 lm_record *apply(const lm_operator *op, const char *params, const lm_record *in);
 /* A gather (or sink) over members on port "in". Fails the test on an error. */
