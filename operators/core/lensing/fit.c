@@ -35,7 +35,8 @@ static bool inverse_of(size_t k, double *factor)
 }
 
 struct lm_fit {
-    size_t h, w, sh, sw, n_rays, n_sky; /* n_sky: pixels that cast rays, sub^2 each */
+    size_t whole_h, whole_w, y0, x0;    /* the frame, and where the part of it that is worked on begins */
+    size_t h, w, sh, sw, n_rays, n_sky; /* of that part; n_sky: pixels that cast rays, sub^2 each */
     unsigned sub;
     lm_convolver *blur;
     size_t *pixel;   /* [n_sky] in the sky frame */
@@ -105,12 +106,52 @@ static lm_status place_rays(lm_fit *fit, const lm_frame *frame, const unsigned c
     return LM_OK;
 }
 
+static bool is_used(const lm_fit_data *data, size_t p)
+{
+    return (!data->mask || data->mask[p]) && isfinite(data->image[p]) && isfinite(data->noise[p]) && data->noise[p] > 0;
+}
+
+/* The smallest part of the frame that holds all pixels that take part. */
+static lm_status crop(lm_fit *fit, const lm_fit_data *data, lm_frame *ret, lm_error *err)
+{
+    const lm_frame *f = &data->frame;
+    size_t first_y = f->h, first_x = f->w, last_y = 0, last_x = 0;
+    for (size_t j = 0; j < f->h; j++)
+        for (size_t i = 0; i < f->w; i++) {
+            if (!is_used(data, j * f->w + i)) continue;
+            if (j < first_y) first_y = j;
+            if (i < first_x) first_x = i;
+            if (j > last_y) last_y = j;
+            if (i > last_x) last_x = i;
+        }
+    if (first_y > last_y || first_x > last_x)
+        return LM_FAIL_HINT(
+            err, LM_EINPUT,
+            "A pixel takes part where the mask is not 0, image and noise are finite, and noise is above 0.",
+            "no pixel of the image takes part");
+    fit->whole_h = f->h;
+    fit->whole_w = f->w;
+    fit->y0 = first_y;
+    fit->x0 = first_x;
+    fit->h = last_y - first_y + 1;
+    fit->w = last_x - first_x + 1;
+    *ret = (lm_frame){.h = fit->h,
+                      .w = fit->w,
+                      .pixel = f->pixel,
+                      .x = f->x + ((double)(first_x + last_x) - (double)(f->w - 1)) / 2 * f->pixel,
+                      .y = f->y + ((double)(first_y + last_y) - (double)(f->h - 1)) / 2 * f->pixel,
+                      .sub = f->sub};
+    return LM_OK;
+}
+
 static lm_status fill(lm_fit *fit, const lm_fit_data *data, lm_error *err)
 {
     const double one = 1;
     LM_OWN(lm_memory) free_marks = NULL;
     lm_psf none = {.at = (double *)(uintptr_t)&one, .h = 1, .w = 1, .sum = 1};
     const lm_psf *psf = data->psf ? data->psf : &none;
+    lm_frame frame;
+    LM_TRY(crop(fit, data, &frame, err));
     LM_TRY(lm_convolver_new(psf, fit->h, fit->w, LM_EDGE_OPEN, false, &fit->blur, err));
     fit->sh = fit->blur->sh;
     fit->sw = fit->blur->sw;
@@ -123,28 +164,21 @@ static lm_status fill(lm_fit *fit, const lm_fit_data *data, lm_error *err)
     fit->residual = fit->image + n;
     fit->data = fit->residual + n;
     for (size_t p = 0; p < n; p++) {
-        bool used = (!data->mask || data->mask[p]) && isfinite(data->image[p]) && isfinite(data->noise[p]) &&
-                    data->noise[p] > 0;
-        fit->inverse[p] = used ? 1 / data->noise[p] : 0;
-        fit->image[p] = used ? data->image[p] : 0;
-        fit->n_pixels += used;
-        if (used) fit->ln_noise += log(TWO_PI) + 2 * log(data->noise[p]);
+        size_t from = (fit->y0 + p / fit->w) * fit->whole_w + fit->x0 + p % fit->w;
+        if (!is_used(data, from)) continue;
+        fit->inverse[p] = 1 / data->noise[from];
+        fit->image[p] = data->image[from];
+        fit->n_pixels++;
+        fit->ln_noise += log(TWO_PI) + 2 * log(data->noise[from]);
     }
-    if (!fit->n_pixels)
-        return LM_FAIL_HINT(
-            err, LM_EINPUT,
-            "A pixel takes part where the mask is not 0, image and noise are finite, and noise is above 0.",
-            "no pixel of the image takes part");
     mark_rays(fit, psf->h, psf->w, marks);
-    return place_rays(fit, &data->frame, marks, err);
+    return place_rays(fit, &frame, marks, err);
 }
 
 lm_status lm_fit_new(const lm_fit_data *data, lm_fit **ret, lm_error *err)
 {
     lm_fit *fit = lm_alloc(1, sizeof *fit);
     if (!fit) return LM_NOMEM(err);
-    fit->h = data->frame.h;
-    fit->w = data->frame.w;
     fit->sub = data->frame.sub ? data->frame.sub : 1;
     lm_status status = fill(fit, data, err);
     if (status) lm_fit_free(fit);
@@ -214,6 +248,17 @@ static lm_status room_for(lm_fit *fit, size_t n, lm_error *err)
 static double dot(size_t n, const double *a, const double *b)
 {
     return cblas_ddot((int)n, a, 1, b, 1);
+}
+
+/* residual = what of the data the given lights leave; which [k]: the linear ones. */
+static size_t split_lights(lm_fit *fit, const lm_fit_scene *scene, size_t *which)
+{
+    size_t n = fit->h * fit->w, k = 0;
+    for (size_t p = 0; p < n; p++) fit->residual[p] = fit->image[p] * fit->inverse[p];
+    for (size_t l = 0; l < scene->n_lights; l++)
+        if (scene->lights[l].linear >= 0) which[k++] = l;
+        else cblas_daxpy((int)n, -1, fit->column + l * n, 1, fit->residual, 1);
+    return k;
 }
 
 /* The linear amplitudes: A's Cholesky factor in `factor` [k][k] (lower), ln|A|. */
@@ -352,15 +397,11 @@ static lm_status make_columns(lm_fit *fit, const lm_fit_scene *scene, lm_error *
 lm_status lm_fit_evaluate(lm_fit *fit, const lm_fit_scene *scene, lm_fit_result *ret, const lm_fit_gradient *gradient,
                           lm_error *err)
 {
-    size_t n = fit->h * fit->w, k = 0, which[LM_FIT_LIGHTS];
+    size_t n = fit->h * fit->w, which[LM_FIT_LIGHTS];
     double factor[LM_FIT_LIGHTS * LM_FIT_LIGHTS], found[LM_FIT_LIGHTS], ln_A;
     LM_TRY(make_columns(fit, scene, err));
-    for (size_t p = 0; p < n; p++) fit->residual[p] = fit->image[p] * fit->inverse[p];
-    for (size_t l = 0; l < scene->n_lights; l++) {
-        ret->amplitude[l] = 1;
-        if (scene->lights[l].linear >= 0) which[k++] = l;
-        else cblas_daxpy((int)n, -1, fit->column + l * n, 1, fit->residual, 1);
-    }
+    size_t k = split_lights(fit, scene, which);
+    for (size_t l = 0; l < scene->n_lights; l++) ret->amplitude[l] = 1;
     LM_TRY(solve(fit, k, which, factor, found, &ln_A, err));
     for (size_t i = 0; i < k; i++) {
         ret->amplitude[which[i]] = found[i];
@@ -372,12 +413,92 @@ lm_status lm_fit_evaluate(lm_fit *fit, const lm_fit_scene *scene, lm_fit_result 
     return gradient ? backwards(fit, scene, k, which, factor, ret->amplitude, gradient, err) : LM_OK;
 }
 
+/* ---- all parameters together ---- */
+
+/* to [h][w] = the blurred image of what the rays carry, over the noise. */
+static void blur_rays(lm_fit *fit, const double *rays, double *to)
+{
+    gather_rays(fit, rays, fit->sky);
+    lm_convolve_f64(fit->blur, fit->sky, to);
+    for (size_t p = 0; p < fit->h * fit->w; p++) to[p] *= fit->inverse[p];
+}
+
+/* Images of the derivatives, a row each. slope [4][rays] is scratch. */
+static void derivative_images(lm_fit *fit, const lm_fit_scene *scene, const double *amplitude,
+                              const unsigned *want_mass, const unsigned *want_light, double *slope, double *to)
+{
+    size_t n = fit->n_rays, pixels = fit->h * fit->w;
+    double *sx = slope, *sy = slope + n, *gx = slope + 2 * n, *gy = slope + 3 * n;
+    memset(slope, 0, 2 * n * sizeof *slope);
+    for (size_t l = 0; l < scene->n_lights; l++) {
+        if (!scene->lights[l].lensed) continue;
+        lm_light light = unit_light(&scene->lights[l]);
+        lm_light_gradient(&light, n, fit->bx, fit->by, gx, gy);
+        cblas_daxpy((int)n, amplitude[l], gx, 1, sx, 1);
+        cblas_daxpy((int)n, amplitude[l], gy, 1, sy, 1);
+    }
+    for (size_t m = 0; m < scene->n_masses; m++)
+        for (int i = 0; i < LM_MASS_MOST; i++) {
+            if (!(want_mass[m] >> i & 1)) continue;
+            memset(gx, 0, 2 * n * sizeof *gx);
+            const lm_mass_maps maps = {.alpha_x = gx, .alpha_y = gy};
+            lm_mass_derive(&scene->masses[m], i, n, fit->x, fit->y, &maps);
+            for (size_t r = 0; r < n; r++) fit->ray[r] = -sx[r] * gx[r] - sy[r] * gy[r];
+            blur_rays(fit, fit->ray, to);
+            to += pixels;
+        }
+    for (size_t l = 0; l < scene->n_lights; l++) {
+        const lm_fit_light *from = &scene->lights[l];
+        lm_light light = unit_light(from);
+        for (unsigned i = 0; i < light.kind->n_params; i++) {
+            if (!(want_light[l] >> i & 1)) continue;
+            lm_light_by(&light, i, n, from->lensed ? fit->bx : fit->x, from->lensed ? fit->by : fit->y, fit->ray);
+            cblas_dscal((int)n, (int)i == from->linear ? 0 : amplitude[l], fit->ray, 1);
+            blur_rays(fit, fit->ray, to);
+            to += pixels;
+        }
+    }
+}
+
+lm_status lm_fit_fisher(lm_fit *fit, const lm_fit_scene *scene, const unsigned *want_mass, const unsigned *want_light,
+                        size_t n, double *ret, lm_error *err)
+{
+    size_t pixels = fit->h * fit->w, which[LM_FIT_LIGHTS];
+    double factor[LM_FIT_LIGHTS * LM_FIT_LIGHTS], found[LM_FIT_LIGHTS], amplitude[LM_FIT_LIGHTS], ln_A;
+    LM_OWN(lm_memory) room = lm_alloc(n * pixels + 4 * fit->n_rays, sizeof(double));
+    double *slope = room, *images = slope + 4 * fit->n_rays;
+    if (!room) return LM_NOMEM(err);
+    LM_TRY(make_columns(fit, scene, err));
+    size_t k = split_lights(fit, scene, which);
+    LM_TRY(solve(fit, k, which, factor, found, &ln_A, err));
+    for (size_t l = 0; l < scene->n_lights; l++) amplitude[l] = 1;
+    for (size_t i = 0; i < k; i++) amplitude[which[i]] = found[i];
+    derivative_images(fit, scene, amplitude, want_mass, want_light, slope, images);
+    for (size_t i = 0; i < n; i++) {
+        double *image = images + i * pixels, along[LM_FIT_LIGHTS];
+        for (size_t j = 0; j < k; j++) along[j] = dot(pixels, image, fit->column + which[j] * pixels);
+        if (k) {
+            cblas_dtrsv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, (int)k, factor, (int)k, along, 1);
+            cblas_dtrsv(CblasRowMajor, CblasLower, CblasTrans, CblasNonUnit, (int)k, factor, (int)k, along, 1);
+        }
+        for (size_t j = 0; j < k; j++)
+            cblas_daxpy((int)pixels, -along[j], fit->column + which[j] * pixels, 1, image, 1);
+    }
+    if (n)
+        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)n, (int)n, (int)pixels, 1, images, (int)pixels,
+                    images, (int)pixels, 0, ret, (int)n);
+    return LM_OK;
+}
+
 lm_status lm_fit_columns(lm_fit *fit, const lm_fit_scene *scene, double *ret, lm_error *err)
 {
-    size_t n = fit->h * fit->w;
+    size_t n = fit->h * fit->w, whole = fit->whole_h * fit->whole_w;
     LM_TRY(make_columns(fit, scene, err));
+    memset(ret, 0, scene->n_lights * whole * sizeof *ret);
     for (size_t l = 0; l < scene->n_lights; l++)
         for (size_t p = 0; p < n; p++)
-            ret[l * n + p] = fit->inverse[p] > 0 ? fit->column[l * n + p] / fit->inverse[p] : 0;
+            if (fit->inverse[p] > 0)
+                ret[l * whole + (fit->y0 + p / fit->w) * fit->whole_w + fit->x0 + p % fit->w] =
+                    fit->column[l * n + p] / fit->inverse[p];
     return LM_OK;
 }

@@ -68,6 +68,11 @@ size_t lm_fit_pixels(const lm_fit *fit); /* that take part */
  * another, or are dark; a likelihood that is no number. One thread at a time. */
 lm_status lm_fit_evaluate(lm_fit *fit, const lm_fit_scene *scene, lm_fit_result *ret, const lm_fit_gradient *gradient,
                           lm_error *err);
+/* What the data say of several parameters together: F = J^T C_N^-1 J, J the derivative of the blurred model by the parameters that the
+ * masks ask for (of masses first, then of lights, each in order), after what the linear amplitudes could make up for is taken out
+ * (variable projection, Kaufman 1975, BIT 15, 49). n: how many there are; ret [n][n]. */
+lm_status lm_fit_fisher(lm_fit *fit, const lm_fit_scene *scene, const unsigned *want_mass, const unsigned *want_light,
+                        size_t n, double *ret, lm_error *err);
 /* The blurred images of the lights, each alone: unit amplitude where it is linear. ret [n_lights][h][w], 0 outside the mask. */
 lm_status lm_fit_columns(lm_fit *fit, const lm_fit_scene *scene, double *ret, lm_error *err);
 

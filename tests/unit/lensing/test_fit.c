@@ -35,7 +35,7 @@ static fixture *setup(void)
     for (size_t i = 0; i < N; i++) {
         f.image[i] = 2 + wave(i);
         f.noise[i] = 0.5 + 0.1 * wave(3 * i);
-        f.mask[i] = i % 13 != 5;
+        f.mask[i] = i % 13 != 5 && i / W > 1 && i % W < W - 1; /* part of the frame */
     }
     f.image[20] = NAN;
     f.noise[30] = 0;
@@ -203,6 +203,57 @@ TEST(the_gradient_is_that_of_differences)
     lm_psf_done(&f->psf);
 }
 
+/* F of given amplitudes by differences of images; of linear ones it is the Schur complement of the amplitudes' block. */
+TEST(the_fisher_matrix_is_that_of_differences)
+{
+    fixture *f = setup();
+    LM_OWN(lm_fit) fit = fit_of(f);
+    lm_error err = {0};
+    enum { P = 5 };
+    static double up[3 * N], down[3 * N], slope[P][N];
+    double *param[P] = {&f->masses[0].p[0], &f->masses[0].p[3], &f->masses[1].p[1], &f->lights[0].light.param[0],
+                        &f->lights[0].light.param[1]};
+    unsigned want_mass[2] = {0x9, 0x2}, want_light[3] = {0x3, 0, 0};
+    double whole[P * P], F[P * P], schur[(P - 1) * (P - 1)];
+    for (int i = 0; i < P; i++) {
+        double was = *param[i], h = 1e-5;
+        *param[i] = was + h;
+        OK(lm_fit_columns(fit, &f->scene, up, &err), &err);
+        *param[i] = was - h;
+        OK(lm_fit_columns(fit, &f->scene, down, &err), &err);
+        *param[i] = was;
+        for (size_t p = 0; p < N; p++) {
+            slope[i][p] = 0;
+            for (size_t l = 0; l < 3; l++)
+                if (used(f, p)) slope[i][p] += (up[l * N + p] - down[l * N + p]) / (2 * h) / f->noise[p];
+        }
+    }
+    for (int i = 0; i < P; i++)
+        for (int j = 0; j < P; j++) {
+            whole[i * P + j] = 0;
+            for (size_t p = 0; p < N; p++) whole[i * P + j] += slope[i][p] * slope[j][p];
+        }
+    OK(lm_fit_fisher(fit, &f->scene, want_mass, want_light, P, F, &err), &err);
+    for (int i = 0; i < P; i++)
+        for (int j = 0; j < P; j++)
+            CHECK(fabs(F[i * P + j] - whole[i * P + j]) <= 1e-6 * sqrt(whole[i * P + i] * whole[j * P + j]));
+    /* I_e of the source linear, at the value that it is found to have: */
+    lm_fit_result result;
+    f->lights[0].linear = 0;
+    OK(lm_fit_evaluate(fit, &f->scene, &result, NULL, &err), &err);
+    double a = result.amplitude[0] / f->lights[0].light.param[0]; /* other slopes grow with it */
+    want_light[0] = 0x2;
+    OK(lm_fit_fisher(fit, &f->scene, want_mass, want_light, P - 1, schur, &err), &err);
+    static const int others[] = {0, 1, 2, 4};
+    for (int i = 0; i < P - 1; i++)
+        for (int j = 0; j < P - 1; j++) {
+            int r = others[i], c = others[j];
+            double expected = a * a * (whole[r * P + c] - whole[r * P + 3] * whole[3 * P + c] / whole[3 * P + 3]);
+            CHECK(fabs(schur[i * (P - 1) + j] - expected) <= 1e-6 * a * a * sqrt(whole[r * P + r] * whole[c * P + c]));
+        }
+    lm_psf_done(&f->psf);
+}
+
 TEST(what_cannot_be_solved_is_told)
 {
     fixture *f = setup();
@@ -223,4 +274,3 @@ TEST(what_cannot_be_solved_is_told)
     CONTAINS(err.text, "no pixel");
     lm_psf_done(&f->psf);
 }
-
