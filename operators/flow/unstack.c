@@ -2,6 +2,7 @@
  *
  *   out_i[name] = in[name][..., i, ...],   i at the axis that is given for the name;   tensors without one stay whole
  */
+#include "operators/_index_id.h"
 #include "runtime/operator.h"
 
 #include <stdio.h>
@@ -139,27 +140,10 @@ static lm_status slice(lm_step *step, const char *name, const lm_tensor *in, uns
     return LM_OK;
 }
 
-/* The id's template with {index} filled in. */
-static lm_status set_id(const unstack *u, lm_step *step, uint64_t index, size_t length, lm_error *err)
+static int width_of(size_t length)
 {
-    char digits[32];
-    int width = snprintf(digits, sizeof digits, "%zu", length ? length - 1 : 0);
-    int n = snprintf(digits, sizeof digits, "%0*llu", width < 4 ? 4 : width, (unsigned long long)index);
-    size_t room = strlen(u->id) + 1, places = 0;
-    for (const char *p = u->id; (p = strstr(p, "{index}")); p += 7) places++;
-    char *template = lm_step_scratch(step, room + places * (size_t)n, 1), *to = template;
-    if (!template) return LM_NOMEM(err);
-    for (const char *p = u->id; *p;) {
-        bool here = strncmp(p, "{index}", 7) == 0;
-        if (here) memcpy(to, digits, (size_t)n);
-        else *to = *p;
-        to += here ? n : 1;
-        p += here ? 7 : 1;
-    }
-    *to = 0;
-    const char *id;
-    LM_TRY(lm_step_expand(step, template, NULL, &id, err));
-    return lm_step_id(step, NULL, id, err);
+    int width = snprintf(NULL, 0, "%zu", length ? length - 1 : 0);
+    return width < 4 ? 4 : width;
 }
 
 static lm_status unstack_step(const void *self, lm_step *step, lm_error *err)
@@ -188,7 +172,7 @@ static lm_status unstack_step(const void *self, lm_step *step, lm_error *err)
         }
     }
     LM_TRY(lm_step_set(step, NULL, "index", lm_int((int64_t)index), "place along the axis", err));
-    return set_id(u, step, index, length, err);
+    return lm_step_id_of_index(step, u->id, width_of(length), err);
 }
 
 const lm_operator lm_op_unstack = {
