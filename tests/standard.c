@@ -404,13 +404,32 @@ static void write_cutout(const char *path, size_t i)
     if (fclose(file)) FAIL("cannot write %s", path);
 }
 
+/* A lens model of the COOLEST standard. */
+static void write_model(const char *path, size_t i)
+{
+    static const char *const names[] = {"theta_E", "q", "phi", "center_x", "center_y"};
+    const double values[] = {1 + 0.125 * (double)i, 0.75, 30, 0, 0.0625};
+    FILE *file = fopen(path, "w");
+    if (!file) FAIL("cannot create %s", path);
+    fprintf(
+        file,
+        "{\"standard\": \"COOLEST\", \"instrument\": {\"pixel_size\": 0.05}, \"lensing_entities\": [{\"type\": "
+        "\"Galaxy\", \"redshift\": 0.5, \"light_model\": [], \"mass_model\": [{\"type\": \"SIE\", \"parameters\": {");
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++)
+        fprintf(file, "%s\"%s\": {\"point_estimate\": {\"value\": %.17g}}", k ? ", " : "", names[k], values[k]);
+    fprintf(file, "}}]}]}\n");
+    if (fclose(file)) FAIL("cannot write %s", path);
+}
+
 static void write_inputs(void)
 {
     char path[64];
-    if (mkdir("cutouts", 0777)) FAIL("cannot make a folder");
+    if (mkdir("cutouts", 0777) || mkdir("models", 0777)) FAIL("cannot make a folder");
     for (size_t i = 0; i < STANDARD_RECORDS; i++) {
         snprintf(path, sizeof path, "cutouts/lens-%04zu.fits", i);
         write_cutout(path, i);
+        snprintf(path, sizeof path, "models/lens-%04zu.json", i);
+        write_model(path, i);
     }
     if (symlink(LM_SOURCE_DIR "/tools", "tools")) FAIL("cannot make a link");
 }
