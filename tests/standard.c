@@ -89,6 +89,7 @@ static double element(const char *name, unsigned ndim, const size_t *shape, size
     if (strcmp(name, "surround") == 0) return 1e-4 * uniform(i, k);
     if (strcmp(name, "mask") == 0) return k % 97 == 5;
     if (strcmp(name, "variance") == 0) return 1e-5;
+    if (strcmp(name, "noise") == 0) return 0.003;
     if (strcmp(name, "alpha") == 0) return (double)k / (double)(w > 1 ? w - 1 : 1);
     if (strncmp(name, "ecp", 3) == 0) {
         double alpha = (double)k / (double)(w > 1 ? w - 1 : 1), bend = alpha * (1 - alpha);

@@ -207,6 +207,7 @@ static const struct {
     {"image.smooth", ROUNDED},      /* exp of libm */
     {"image.noise", FREE}, /* its draws follow the digest of the library that it is in, which is the compiler's */
     {"lens.", ROUNDED},    /* libm */
+    {"reconstruct.", ROUNDED}, /* the kernels of BLAS follow the processor */
     {"plot.", FREE},       /* letters are drawn by cairo with the machine's fonts */
     {"process", ROUNDED},  /* NumPy */
     {"set", ROUNDED},      /* its example takes a power: libm */
