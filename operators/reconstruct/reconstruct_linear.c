@@ -7,8 +7,8 @@
 #include "operators/_draw.h"
 #include "operators/core/lensing/inversion.h"
 #include "operators/lens/_components.h"
-#include "operators/reconstruct/_mask.h"
-#include "operators/reconstruct/_source.h"
+#include "operators/lens/_mask.h"
+#include "operators/lens/_source.h"
 
 #include <string.h>
 

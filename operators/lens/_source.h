@@ -1,6 +1,6 @@
 /* The parameter `source:` of a source on a grid: its shape and its prior. */
-#ifndef LM_OPERATORS_RECONSTRUCT_SOURCE_H
-#define LM_OPERATORS_RECONSTRUCT_SOURCE_H
+#ifndef LM_OPERATORS_LENS_SOURCE_H
+#define LM_OPERATORS_LENS_SOURCE_H
 
 #include "operators/core/lensing/inversion.h"
 #include "runtime/operator.h"
@@ -20,7 +20,9 @@ lm_status lm_source_read(const json_t *tree, lm_inverter_model *ret, size_t *ret
     "\"jitter\": {\"type\": \"number\"}}}"
 #define LM_SOURCE_DOC                                                                                                  \
     "the source's unknowns and what is known of them before: {shape: [rows, columns]} of a regular grid, fitted to "   \
-    "the traced rays with a `margin` (1 pixel) after the share `trim` (0) of rays was left out on each side, or with " \
+    "the traced rays with a `margin` (1 pixel) after the share `trim` (0.03) of rays was left out on each side "       \
+    "(those "                                                                                                          \
+    "near the centre of a lens come from far out), or with "                                                           \
     "`pixel` in arcsec and `centre: [x, y]`; or {grid: delaunay, n: 1500}, vertices at the traced positions of n "     \
     "image pixels, more of them where the image is bright with `brightness` (0) above 0 and `floor` (0.01); `shape` "  \
     "is then that of its picture. prior: zeroth, gradient, curvature, or exponential, squared_exponential, matern32, " \

@@ -3,8 +3,8 @@
  * {annulus: [inner, outer], centre: [x, y], exclude: TENSOR, include: TENSOR}; all that is given must hold. Without the
  * parameter it is the tensor "mask", not 0 where data are good, if the record has one.
  */
-#ifndef LM_OPERATORS_RECONSTRUCT_MASK_H
-#define LM_OPERATORS_RECONSTRUCT_MASK_H
+#ifndef LM_OPERATORS_LENS_MASK_H
+#define LM_OPERATORS_LENS_MASK_H
 
 #include "operators/core/lensing/render.h"
 #include "runtime/operator.h"

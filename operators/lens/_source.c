@@ -1,5 +1,5 @@
 /* Reading the parameter `source:`. See _source.h. */
-#include "operators/reconstruct/_source.h"
+#include "operators/lens/_source.h"
 
 #include "runtime/text.h"
 
@@ -76,7 +76,7 @@ lm_status lm_source_read(const json_t *tree, lm_inverter_model *ret, size_t *ret
     static const char *const types[] = {"pixels", NULL};
     double shape[2] = {60, 60}, centre[2] = {0, 0}, n = 1500;
     int type = 0, kind = LM_SOURCE_REGULAR, prior = LM_PRIOR_CURVATURE;
-    lm_source_shape s = {.pixel = NAN, .margin = 1, .floor = 0.01};
+    lm_source_shape s = {.pixel = NAN, .margin = 1, .trim = 0.03, .floor = 0.01};
     lm_prior p = {.length = NAN, .slope = NAN};
     LM_TRY(check_names(tree, err));
     LM_TRY(word_of(tree, "type", types, &type, err));

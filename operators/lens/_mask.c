@@ -1,5 +1,5 @@
 /* Reading the parameter `mask:`. See _mask.h. */
-#include "operators/reconstruct/_mask.h"
+#include "operators/lens/_mask.h"
 
 #include <string.h>
 
