@@ -69,7 +69,7 @@ static const lm_field fields[] = {
     LM_OUT("out", "ln_likelihood", LM_F64, "N", "", "of each draw"),
     LM_OUT("out", "model", LM_F64, "H W", "=", "the best sample's image, NaN outside the mask"),
     LM_OUT("out", "residual", LM_F64, "H W", "", "(image - model)/noise, NaN outside the mask"),
-    LM_OUT("out", "mask", LM_U8, "H W", "", "1 where data were fitted"),
+    LM_OUT("out", "mask", LM_U8, "H W", "", "0 where data were fitted, 1 elsewhere"),
     LM_OUT_ATTR("out", "names", LM_KIND_TEXT, "", "the columns of `samples`, parted by commas"),
     LM_OUT_ATTR("out", "mass", LM_KIND_TEXT, "",
                 "the best sample's components in JSON, as `mass: \"{mass}\"` takes them"),
@@ -662,7 +662,7 @@ static lm_status put_images(job *j, const double *best, lm_error *err)
         of_residual[i] = p->mask[i] ? (p->image[i] - of_model[i]) / p->noise[i] : (double)NAN;
         if (p->mask[i]) chi2 += of_residual[i] * of_residual[i];
     }
-    memcpy(mask->data, p->mask, p->frame.h * p->frame.w);
+    for (size_t i = 0; i < p->frame.h * p->frame.w; i++) ((uint8_t *)mask->data)[i] = !p->mask[i];
     size_t unknowns = p->model.n_params + p->model.n_lights;
     double freedom = (double)p->n_pixels - (double)unknowns;
     if (p->pixels && isfinite(p->inversion.effective)) freedom -= p->inversion.effective;

@@ -86,7 +86,7 @@ lm_status lm_mask_read(const json_t *tree, lm_step *step, const lm_frame *f, uns
 {
     rule r = {.annulus = {0, INFINITY}, .centre = {f->x, f->y}};
     LM_TRY(read_rule(tree, &r, err));
-    if (!tree && lm_step_peek(step, "in", "mask")) r.include = "mask";
+    if (!r.exclude && lm_step_peek(step, "in", "mask")) r.exclude = "mask";
     unsigned char *mask = lm_step_scratch(step, f->h, f->w);
     if (!mask) return LM_NOMEM(err);
     for (size_t i = 0; i < f->h * f->w; i++) {

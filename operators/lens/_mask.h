@@ -1,7 +1,7 @@
 /* The parameter `mask:` of operators that fit images: which pixels take part.
  *
- * {annulus: [inner, outer], centre: [x, y], exclude: TENSOR, include: TENSOR}; all that is given must hold. Without the
- * parameter it is the tensor "mask", not 0 where data are good, if the record has one.
+ * {annulus: [inner, outer], centre: [x, y], exclude: TENSOR, include: TENSOR}; all that is given must hold. Without `exclude` it is
+ * the tensor "mask", not 0 where a pixel is bad, if the record has one.
  */
 #ifndef LM_OPERATORS_LENS_MASK_H
 #define LM_OPERATORS_LENS_MASK_H
@@ -22,7 +22,7 @@ lm_status lm_mask_read(const json_t *tree, lm_step *step, const lm_frame *frame,
     "\"include\": {\"type\": \"string\"}}}"
 #define LM_MASK_DOC                                                                                                    \
     "which pixels are fitted: {annulus: [inner, outer]} in arcsec around `centre: [x, y]` (the middle), {exclude: "    \
-    "TENSOR} where that tensor is not 0, {include: TENSOR} where it is; several hold together. Unset: the tensor "     \
-    "\"mask\", 1 where data are good, if the record has one"
+    "TENSOR} where that tensor is not 0, {include: TENSOR} where it is; several hold together. Without exclude: "      \
+    "the tensor \"mask\", not 0 where a pixel is bad, if the record has one"
 
 #endif

@@ -36,7 +36,8 @@ static void found(const lm_record *record)
     NEAR(attr(record, "theta_eff"), 1.2, ABS(0.05));
     CHECK(attr(record, "theta_eff_low") < attr(record, "theta_eff_high"));
     EQUAL_INT(lm_tensor_count(lm_record_tensor(record, "mask")), N);
-    EQUAL_INT(((const uint8_t *)lm_record_tensor(record, "mask")->data)[5], 0);
+    EQUAL_INT(((const uint8_t *)lm_record_tensor(record, "mask")->data)[5], 1);
+    EQUAL_INT(((const uint8_t *)lm_record_tensor(record, "mask")->data)[6], 0);
     CHECK(isnan(((const double *)lm_record_tensor(record, "model")->data)[5]));
 }
 

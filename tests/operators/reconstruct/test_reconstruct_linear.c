@@ -37,7 +37,7 @@ static lm_light gaussian(double flux, double sigma, double x, double y)
 /* A lensed Gaussian, blurred, with noise; `front`: a lens galaxy of that flux before it. */
 static lm_record *observe(double front, bool mask, bool attributes)
 {
-    static double image[PIXELS], noise[PIXELS], good[PIXELS], psf[PSF * PSF];
+    static double image[PIXELS], noise[PIXELS], bad[PIXELS], psf[PSF * PSF];
     lm_error err = {0};
     for (size_t i = 0; i < PSF * PSF; i++) {
         double x = (double)(i % PSF) - 3, y = (double)(i / PSF) - 3;
@@ -66,14 +66,14 @@ static lm_record *observe(double front, bool mask, bool attributes)
         noise[i] = 0.03;
         image[i] += noise[i] * lm_random_normal(&random);
         double x = PIXEL * ((double)(i % SIDE) - (SIDE - 1) / 2.0), y = PIXEL * ((double)(i / SIDE) - (SIDE - 1) / 2.0);
-        good[i] = hypot(x, y) < 1.9;
+        bad[i] = hypot(x, y) >= 1.9;
     }
     lm_record *record = record_new("lens");
     size_t shape[2] = {SIDE, SIDE}, kernel_shape[2] = {PSF, PSF};
     record_f64(record, "image", image, 2, shape);
     record_f64(record, "noise", noise, 2, shape);
     record_f64(record, "psf", psf, 2, kernel_shape);
-    if (mask) record_f64(record, "mask", good, 2, shape);
+    if (mask) record_f64(record, "mask", bad, 2, shape);
     if (attributes) {
         record_set(record, "pixel", lm_real(PIXEL));
         record_set(record, "mass", lm_text_value(LENS));
@@ -148,8 +148,8 @@ TEST(a_known_source_comes_back)
     double chi2 = 0;
     int64_t n = 0;
     for (size_t i = 0; i < PIXELS; i++) {
-        CHECK(isnan(model[i]) == (mask[i] == 0) && isnan(residual[i]) == (mask[i] == 0));
-        if (mask[i] == 0) continue;
+        CHECK(isnan(model[i]) == (mask[i] > 0) && isnan(residual[i]) == (mask[i] > 0));
+        if (mask[i] > 0) continue;
         NEAR(residual[i], (image[i] - model[i]) / 0.03, ABS(1e-12));
         chi2 += residual[i] * residual[i];
         n++;
