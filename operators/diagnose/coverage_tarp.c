@@ -8,11 +8,12 @@
  */
 #include "operators/core/special.h"
 #include "operators/core/tarp.h"
-#include "runtime/operator.h"
+#include "operators/diagnose/_posterior_draws.h"
 
 #include <string.h>
 
 typedef struct {
+    LM_DRAWS_FIELDS;
     int references, distance;
     bool normalise;
     lm_reals offset;
@@ -25,6 +26,7 @@ static const char *const reference_kinds[] = {"uniform", "given", "derived", NUL
 static const char *const distances[] = {"euclidean", "manhattan", NULL};
 
 static const lm_param params[] = {
+    LM_DRAWS_PARAMS(tarp),
     LM_CHOICE(
         tarp, references, "uniform", reference_kinds,
         .doc =
@@ -56,8 +58,7 @@ static const lm_port ports[] = {{"in", LM_PORT_GATHER, "one record a simulation"
                                 {0}};
 
 static const lm_field fields[] = {
-    LM_IN("in", "draws", LM_NUMBERS, "*", "*", "posterior draws, [draws, parameters]; their number may differ"),
-    LM_IN("in", "truth", LM_NUMBERS, "*", "*", "the parameters that the simulation was made with, [parameters]"),
+    LM_DRAWS_INPUTS,
     LM_IN_OPT("in", "reference", LM_NUMBERS, "*", "*", "reference point, [parameters]: see `references`"),
     LM_OUT("out", "alpha", LM_F64, "E", "", "credibility levels from 0 to 1"),
     LM_OUT("out", "ecp", LM_F64, "E", "",
@@ -77,7 +78,8 @@ static const lm_field fields[] = {
                 "area between curve and diagonal for alpha > 1/2: negative where posteriors are "
                 "too narrow or biased, positive where too wide"),
     LM_OUT_ATTR("out", "n_sims", LM_KIND_INT, "", "number of simulations"),
-    LM_OUT_ATTR("out", "n_samples", LM_KIND_INT, "", "number of draws of the simulation that has fewest"),
+    LM_OUT_ATTR("out", "n_samples", LM_KIND_INT, "",
+                "number of draws, after thinning, of the simulation that has fewest"),
     LM_OUT_ATTR("out", "missing", LM_KIND_INT, "", "simulations that failed on the way here"),
     {0}};
 
@@ -87,47 +89,14 @@ typedef struct {
     double *truth, *reference; /* reference: NULL for uniform ones */
 } points;
 
-static lm_status tensor_of(const lm_record *member, const char *name, const lm_tensor **ret, lm_error *err)
-{
-    const lm_tensor *tensor = lm_record_tensor(member, name);
-    if (!tensor)
-        return LM_FAIL_HINT(err, LM_EINPUT, "Rename tensors with set or select, or name them in fits.read.",
-                            "simulation \"%s\" has no tensor \"%s\"", lm_record_id(member), name);
-    if (!lm_dtype_fits(tensor->dtype, LM_NUMBERS))
-        return LM_FAIL(err, LM_EINPUT, "tensor \"%s\" of simulation \"%s\" is of type %s: real numbers are wanted",
-                       name, lm_record_id(member), lm_dtype_name(tensor->dtype));
-    *ret = tensor;
-    return LM_OK;
-}
-
-static lm_status read_point(const lm_record *member, const char *name, size_t dims, double *to, lm_error *err)
-{
-    const lm_tensor *tensor;
-    LM_TRY(tensor_of(member, name, &tensor, err));
-    if (lm_tensor_count(tensor) != dims)
-        return LM_FAIL(err, LM_EINPUT,
-                       "tensor \"%s\" of simulation \"%s\" has %zu numbers: the first simulation has %zu parameters",
-                       name, lm_record_id(member), lm_tensor_count(tensor), dims);
-    lm_tensor_to_f64(tensor, to);
-    for (size_t k = 0; k < dims; k++)
-        if (!isfinite(to[k]))
-            return LM_FAIL_HINT(err, LM_EINPUT, "Filter out what has no truth or no estimate.",
-                                "parameter %zu of tensor \"%s\" of simulation \"%s\" is not finite", k, name,
-                                lm_record_id(member));
-    return LM_OK;
-}
-
 static lm_status read_points(const tarp *t, lm_step *step, points *p, lm_error *err)
 {
+    const lm_draws_spec spec = LM_DRAWS_SPEC(t);
     for (size_t i = 0; i < p->n; i++) {
         const lm_record *member;
         LM_TRY(lm_step_member(step, "in", i, &member, err));
         if (i == 0) {
-            const lm_tensor *truth;
-            LM_TRY(tensor_of(member, "truth", &truth, err));
-            p->dims = lm_tensor_count(truth);
-            if (p->dims == 0)
-                return LM_FAIL(err, LM_EINPUT, "simulation \"%s\" has no parameters", lm_record_id(member));
+            LM_TRY(lm_draws_dims(&spec, member, &p->dims, err));
             p->truth = lm_step_scratch(step, p->n, p->dims * sizeof *p->truth);
             if (!p->truth) return LM_NOMEM(err);
             if (t->references != UNIFORM) {
@@ -135,8 +104,8 @@ static lm_status read_points(const tarp *t, lm_step *step, points *p, lm_error *
                 if (!p->reference) return LM_NOMEM(err);
             }
         }
-        LM_TRY(read_point(member, "truth", p->dims, p->truth + i * p->dims, err));
-        if (p->reference) LM_TRY(read_point(member, "reference", p->dims, p->reference + i * p->dims, err));
+        LM_TRY(lm_draws_truth(&spec, member, p->dims, p->truth + i * p->dims, err));
+        if (p->reference) LM_TRY(lm_draws_point(member, "reference", p->dims, p->reference + i * p->dims, err));
         if (lm_step_stopped(step)) return LM_ESTOP(step, err);
     }
     return LM_OK;
@@ -160,58 +129,31 @@ static void place_reference(const tarp *t, lm_step *step, const points *p, const
     }
 }
 
-static lm_status explain_draws(const lm_record *member, const double *draws, size_t n, size_t dims, lm_error *err)
-{
-    for (size_t i = 0; i < n * dims; i++)
-        if (!isfinite(draws[i]))
-            return LM_FAIL_HINT(err, LM_EINPUT, "A sampler that diverged? Filter such simulations out, and count them.",
-                                "parameter %zu of draw %zu of simulation \"%s\" is not finite", i % dims, i / dims,
-                                lm_record_id(member));
-    return LM_FAIL_HINT(err, LM_EINPUT, "Give the parameters units in which they are of order one.",
-                        "distances of simulation \"%s\" are too large for double precision", lm_record_id(member));
-}
-
 /* Counts the draws of every simulation: f and u. */
-static lm_status count_draws(const tarp *t, lm_step *step, const points *p, lm_tarp_space *space, double *f, double *u,
-                             size_t *ret_fewest, lm_error *err)
+static lm_status count_draws(const tarp *t, lm_step *step, const points *p, lm_tarp_space *space, lm_draws *draws,
+                             double *f, double *u, size_t *ret_fewest, lm_error *err)
 {
+    const lm_draws_spec spec = LM_DRAWS_SPEC(t);
     double *reference = lm_step_scratch(step, p->dims, sizeof *reference);
     if (!reference) return LM_NOMEM(err);
-    LM_OWN(lm_memory) converted = NULL;
-    size_t room = 0, fewest = SIZE_MAX;
+    size_t fewest = SIZE_MAX;
     for (size_t i = 0; i < p->n; i++) {
         const lm_record *member;
-        const lm_tensor *tensor;
+        const double *truth = p->truth + i * p->dims;
         LM_TRY(lm_step_member(step, "in", i, &member, err));
-        LM_TRY(tensor_of(member, "draws", &tensor, err));
-        size_t count = lm_tensor_count(tensor), n = count / p->dims;
-        if (tensor->ndim == 0 || n * p->dims != count || n != tensor->shape[0] || n == 0) {
-            char shape[192];
-            return LM_FAIL(err, LM_EINPUT, "tensor \"draws\" of simulation \"%s\" is %s: [draws, %zu] is wanted",
-                           lm_record_id(member), lm_tensor_shape_text(shape, tensor), p->dims);
-        }
-        const double *draws = tensor->data;
-        if (tensor->dtype != LM_F64) {
-            if (count > room) {
-                lm_free(converted);
-                converted = lm_alloc_data(count * sizeof(double));
-                if (!converted) return LM_NOMEM(err);
-                room = count;
-            }
-            lm_tensor_to_f64(tensor, converted);
-            draws = converted;
-        }
+        LM_TRY(lm_draws_take(&spec, member, p->dims, truth, draws, err));
         place_reference(t, step, p, space, i, reference);
-        lm_tarp_rank rank = lm_tarp_count(space, draws, n, p->truth + i * p->dims, reference);
-        if (!rank.finite) return explain_draws(member, draws, n, p->dims, err);
+        lm_tarp_rank rank = lm_tarp_count(space, draws->at, draws->n, truth, reference);
+        if (!rank.finite) return lm_draws_explain(member, draws, p->dims, "distances", err);
         lm_random random = lm_step_random(step, 2 * i + 1);
-        f[i] = (double)rank.closer / (double)n;
-        u[i] = ((double)rank.closer + lm_random_uniform(&random) * ((double)rank.equal + 1)) / ((double)n + 1);
-        if (n < fewest) fewest = n;
+        double n = (double)draws->n;
+        f[i] = (double)rank.closer / n;
+        u[i] = ((double)rank.closer + lm_random_uniform(&random) * ((double)rank.equal + 1)) / (n + 1);
+        if (draws->n < fewest) fewest = draws->n;
         if (lm_step_stopped(step)) return LM_ESTOP(step, err);
     }
     *ret_fewest = fewest;
-    return LM_OK;
+    return lm_draws_verdict(&spec, draws, err);
 }
 
 static lm_status out(lm_step *step, const char *name, size_t n, double **ret, lm_error *err)
@@ -264,6 +206,12 @@ static lm_status report(const tarp *t, lm_step *step, const points *p, const dou
     return set_results(step, ks, lm_ks_tail(ks, n), lm_tarp_atc(alpha, ecp, bins), n, fewest, err);
 }
 
+static lm_status tarp_check(const void *self, lm_error *err)
+{
+    const tarp *t = self;
+    return lm_draws_check(&LM_DRAWS_SPEC(t), err);
+}
+
 static lm_status tarp_step(const void *self, lm_step *step, lm_error *err)
 {
     const tarp *t = self;
@@ -277,27 +225,33 @@ static lm_status tarp_step(const void *self, lm_step *step, lm_error *err)
     if (!f || !u) return LM_NOMEM(err);
     lm_tarp_space space;
     LM_TRY(lm_tarp_space_init(&space, p.truth, p.n, p.dims, t->normalise, (lm_tarp_distance)t->distance, err));
+    lm_draws draws = {0};
     size_t fewest = 0;
-    lm_status status = count_draws(t, step, &p, &space, f, u, &fewest, err);
+    lm_status status = count_draws(t, step, &p, &space, &draws, f, u, &fewest, err);
+    lm_draws_done(&draws);
     lm_tarp_space_done(&space);
     return status ? status : report(t, step, &p, f, u, fewest, err);
 }
 
 const lm_operator lm_op_coverage_tarp = {
     .name = "coverage.tarp",
-    .version = 1,
+    .version = 2,
     .summary = "Test the coverage of posteriors with random points (TARP)",
-    .doc = "Takes one record for each of many simulations: draws from the posterior that an inference gave, and the "
-           "parameters "
-           "that the simulation was really made with. If the posteriors are right, the truth is no closer to a "
-           "reference point, "
-           "and no farther from it, than a draw is; the coverage curve then follows the diagonal within its band, and "
-           "ks_p is a "
-           "uniform number. A small ks_p with a negative atc means posteriors that are too narrow or biased, with a "
-           "positive "
-           "one posteriors that are too wide.\n"
-           "Reference points must not know the truth. Uniform ones test the width; only references that depend on the "
-           "observation (derived) can find an inference that returns the prior, and they see a bias best.",
+    .doc =
+        "Takes one record for each of many simulations: draws from the posterior that an inference gave, and the "
+        "parameters "
+        "that the simulation was really made with. If the posteriors are right, the truth is no closer to a "
+        "reference point, "
+        "and no farther from it, than a draw is; the coverage curve then follows the diagonal within its band, and "
+        "ks_p is a "
+        "uniform number. A small ks_p with a negative atc means posteriors that are too narrow or biased, with a "
+        "positive "
+        "one posteriors that are too wide.\n"
+        "Reference points must not know the truth. Uniform ones test the width; only references that depend on the "
+        "observation (derived) can find an inference that returns the prior, and they see a bias best.\n"
+        "Of a chain lens.prior, lens.simulate, infer.mcmc: `parameters: [sie_theta_E, sie_e1], truths: [theta_E, e1], "
+        "thin_to: ess` takes columns of the chain's `samples`, and the true values from the attributes that lens.prior "
+        "drew. coverage.sbc looks at the same draws a parameter at a time.",
     .example = "{references: uniform, bins: 20}",
     .shape = LM_GATHER,
     .flags = LM_RANDOM,
@@ -305,5 +259,6 @@ const lm_operator lm_op_coverage_tarp = {
     .params = params,
     .ports = ports,
     .fields = fields,
+    .check = tarp_check,
     .step = tarp_step,
 };

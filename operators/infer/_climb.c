@@ -83,13 +83,9 @@ static bool step_up(lm_laplace *g, lm_posterior *p, const double *F, const doubl
     return false;
 }
 
-lm_status lm_laplace_climb(lm_laplace *g, lm_posterior *p, unsigned rounds, bool *ret_done, lm_error *err)
+lm_status lm_laplace_climb(lm_laplace *g, lm_posterior *p, unsigned rounds, double *F, bool *ret_done, lm_error *err)
 {
-    size_t n = g->n;
     double slope[LM_FREE_MOST], damping = 0.01;
-    LM_OWN(lm_memory) room = lm_alloc(n * n, sizeof(double));
-    double *F = room;
-    if (!F) return LM_NOMEM(err);
     *ret_done = false;
     for (unsigned round = 0;; round++) {
         g->ln_p = lm_posterior_log(p, g->z, slope);

@@ -21,7 +21,8 @@ void lm_laplace_widths(const lm_laplace *g, double *ret);
 void lm_laplace_of_covariance(lm_laplace *g, double *covariance);
 
 /* Climbs from g->z by at most `rounds` steps of Levenberg and Marquardt (Marquardt 1963), with exact slopes and the Fisher matrix; a
- * parametric source alone. ret_done: it is at the top. Sets ln_p and root. LM_EINPUT: the start is impossible. */
-lm_status lm_laplace_climb(lm_laplace *g, lm_posterior *p, unsigned rounds, bool *ret_done, lm_error *err);
+ * parametric source alone. ret_done: it is at the top. Sets ln_p and root. fisher [n][n] is scratch. LM_EINPUT: the start is impossible. */
+lm_status lm_laplace_climb(lm_laplace *g, lm_posterior *p, unsigned rounds, double *fisher, bool *ret_done,
+                           lm_error *err);
 
 #endif

@@ -178,6 +178,7 @@ void lm_posterior_done(lm_posterior *p)
     lm_fit_free(p->fit);
     lm_inverter_free(p->inverter);
     lm_psf_done(&p->psf);
+    lm_free(p->spare);
     lm_free(p->beta);
     lm_free(p->columns);
     *p = (lm_posterior){.n_pixels = 0};
@@ -243,6 +244,13 @@ typedef struct {
     double mass[LM_PARTS_MOST][LM_MASS_MOST], light[LM_FIT_LIGHTS][LM_LIGHT_PARAMS];
 } by_model;
 
+/* -INFINITY, and whether it is for want of memory. */
+static double impossible(lm_posterior *p, lm_status status)
+{
+    p->no_memory |= status == LM_EMEMORY;
+    return -INFINITY;
+}
+
 static double likelihood(lm_posterior *p, const double *x, double *amplitude, double *slope)
 {
     lm_sample sample;
@@ -257,12 +265,14 @@ static double likelihood(lm_posterior *p, const double *x, double *amplitude, do
         }
     }
     double ln_L;
-    if (p->pixels) return invert(p, x, &sample, amplitude, &ln_L, err) ? (double)-INFINITY : ln_L;
+    lm_status status = p->pixels ? invert(p, x, &sample, amplitude, &ln_L, err) : LM_OK;
+    if (p->pixels) return status ? impossible(p, status) : ln_L;
     lm_fit_result result;
     by_model by;
     lm_fit_gradient gradient = {by.want_mass, by.want_light, by.mass, by.light};
     if (slope) lm_lens_model_wants(&p->model, by.want_mass, by.want_light);
-    if (lm_fit_evaluate(p->fit, &sample.scene, &result, slope ? &gradient : NULL, err)) return -INFINITY;
+    status = lm_fit_evaluate(p->fit, &sample.scene, &result, slope ? &gradient : NULL, err);
+    if (status) return impossible(p, status);
     if (amplitude) memcpy(amplitude, result.amplitude, p->model.n_lights * sizeof *amplitude);
     if (slope)
         lm_lens_model_slope(&p->model, x, (const double(*)[LM_MASS_MOST])by.mass,
@@ -317,9 +327,14 @@ lm_status lm_posterior_fisher(lm_posterior *p, const double *z, double *ret, lm_
     LM_TRY(lm_lens_model_at(m, x, &sample, err));
     lm_lens_model_wants(m, want.want_mass, want.want_light);
     size_t own = count_bits(m, &want), n = m->n_params;
-    LM_OWN(lm_memory) room = lm_alloc(own * own + own * n + 1, sizeof(double));
-    double *F = room, *half = F + own * own;
-    if (!room) return LM_NOMEM(err);
+    size_t wanted = own * own + own * n + 1;
+    if (wanted > p->n_spare) {
+        lm_free(p->spare);
+        p->spare = lm_alloc(wanted, sizeof *p->spare);
+        p->n_spare = p->spare ? wanted : 0;
+    }
+    double *F = p->spare, *half = F + own * own;
+    if (!F) return LM_NOMEM(err);
     LM_TRY(lm_fit_fisher(p->fit, &sample.scene, want.want_mass, want.want_light, own, F, err));
     for (size_t i = 0; i < own; i++) { /* F T, T = d own/d x */
         spread(m, &want, F + i * own, 1, &by);

@@ -31,9 +31,11 @@ typedef struct lm_posterior {
     int lambda; /* index of its free parameter; -1: fixed, or found each time where source.lambda is NaN */
     lm_inversion inversion;
     double *beta, *columns; /* [2][rays], [n_lights][h][w] */
+    double *spare;          /* [n_spare] scratch of Fisher matrices */
+    size_t n_spare;
     size_t evaluations;
-    const char *why; /* of the last sample that was impossible; for the error where all are */
-    lm_error last;
+    lm_error last;  /* why the last impossible sample was so */
+    bool no_memory; /* a value could not be had for want of memory: what was done with it must not be kept */
 } lm_posterior;
 
 /* What a graph says. */

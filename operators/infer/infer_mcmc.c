@@ -297,7 +297,8 @@ static lm_status climb(job *j, lm_posterior *p, lm_laplace **ret, size_t *ret_n,
     size_t n = j->plan.starts, left = n;
     const lm_positions *positions = p->positions;
     lm_laplace *starts = lm_step_scratch(j->step, n, sizeof *starts);
-    if (!starts) return LM_NOMEM(err);
+    double *fisher = lm_step_scratch(j->step, p->model.n_params * p->model.n_params, sizeof *fisher);
+    if (!starts || !fisher) return LM_NOMEM(err);
     for (size_t i = 0; i < n; i++) {
         starts[i].n = p->model.n_params;
         draw_start(j, p, i, starts[i].z);
@@ -308,8 +309,9 @@ static lm_status climb(job *j, lm_posterior *p, lm_laplace **ret, size_t *ret_n,
         p->heat = heats[stage];
         for (size_t i = 0; !status && i < left; i++) {
             bool done;
-            status = lm_laplace_climb(&starts[i], p, stage < STAGES - 2 ? ROUNDS : 4 * ROUNDS, &done, err);
+            status = lm_laplace_climb(&starts[i], p, stage < STAGES - 2 ? ROUNDS : 4 * ROUNDS, fisher, &done, err);
             if (status == LM_EINPUT) starts[i].ln_p = -INFINITY, status = LM_OK;
+            if (p->no_memory) status = LM_NOMEM(err);
             if (lm_step_stopped(j->step)) status = LM_ESTOP(j->step, err);
         }
         qsort(starts, left, sizeof *starts, highest_first);
@@ -483,6 +485,7 @@ static lm_status start(job *j, lm_error *err)
 static lm_status save(job *j, lm_error *err)
 {
     double now = now_s();
+    if (j->posterior.no_memory) return LM_NOMEM(err); /* the chain is not what it should be */
     j->chain->seconds += now - j->began;
     j->chain->evaluations += j->posterior.evaluations;
     j->began = now;
@@ -672,7 +675,7 @@ static lm_status put_images(job *j, const double *best, lm_error *err)
 
 static lm_status put_einstein(job *j, const draws *d, lm_error *err)
 {
-    enum { RADII = 100 };
+    enum { RADII = 32 };
     double radius[RADII];
     size_t n = 0;
     lm_error ignored;
@@ -682,7 +685,9 @@ static lm_status put_einstein(job *j, const draws *d, lm_error *err)
         const double *x = k == RADII ? d->best : d->x + (k * d->n / RADII) * j->target.dim;
         lm_error_clear(&ignored);
         if (lm_lens_model_at(&j->posterior.model, x, &sample, &ignored)) continue;
-        if (lm_curves_find(sample.masses, sample.scene.n_masses, NULL, &curves, &ignored)) continue;
+        lm_status status = lm_curves_find(sample.masses, sample.scene.n_masses, NULL, &curves, &ignored);
+        if (status == LM_EMEMORY) return LM_NOMEM(err);
+        if (status) continue;
         if (!isfinite(curves->theta_eff)) continue;
         if (k < RADII) radius[n++] = curves->theta_eff;
         else
@@ -759,11 +764,13 @@ static lm_status run(job *j, lm_error *err)
                        j->members, j->target.dim, least);
     j->began = now_s();
     LM_TRY(resume_or_start(j, err));
+    if (j->posterior.no_memory) return LM_NOMEM(err);
     lm_chain_report report;
     bool converged;
     const char *why = "";
     LM_TRY(go_on(j, &report, &converged, &why, err));
-    return give(j, &report, converged, why, err);
+    LM_TRY(give(j, &report, converged, why, err));
+    return j->posterior.no_memory ? LM_NOMEM(err) : LM_OK;
 }
 
 static lm_status mcmc_step(const void *self, lm_step *step, lm_error *err)
@@ -811,7 +818,7 @@ const lm_operator lm_op_infer_mcmc = {
         "calibrated posterior give amplitudes the prior that they were drawn from.",
     .example = "{mass: [{type: sie, theta_E: {uniform: [0.5, 1.5]}, e1: 0.1, e2: 0}], source: [{type: gaussian, sigma: "
                "0.2, x: 0.1, "
-               "y: {normal: [0, 0.1]}, q: 1}], pixel: 0.2, sampler: {steps: 20, starts: 4, walkers: 8}}",
+               "y: {normal: [0, 0.1]}, q: 1}], pixel: 0.2, sampler: {steps: 3, starts: 1, walkers: 8}}",
     .shape = LM_MAP,
     .flags = LM_RANDOM,
     .size = sizeof(mcmc),

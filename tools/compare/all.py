@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every comparison, one after the other, and a table of the ratios against their bars.
 
-    tools/compare/all.py [NAME...]      names: richardson_lucy tarp pqmass inversion engine large
+    tools/compare/all.py [NAME...]      names: richardson_lucy tarp pqmass inversion simulate engine large
 
 Needs `lensmill` and the programs of bench/ in LENSMILL_BUILD (build/), and the peers' python (see peers.py). Without
 peers, what needs one is left out and said. Exit status 1: a bar was not met.
@@ -14,9 +14,9 @@ import sys
 
 import peers
 
-SCRIPTS = ["richardson_lucy", "tarp", "pqmass", "inversion", "engine", "large"]
+SCRIPTS = ["richardson_lucy", "tarp", "pqmass", "inversion", "simulate", "engine", "large"]
 ALONE = {"engine", "large"}  # which also say something without a peer
-NAMED = ("precision", "psf", "normalise", "coretype", "batch")
+NAMED = ("precision", "psf", "normalise", "coretype", "batch", "sub", "way")
 
 
 def run(name, python):

@@ -50,6 +50,8 @@ struct lm_fit {
     double *sky;        /* [sh][sw] scratch, 0 but at rays */
     double *column;     /* [n_column][h][w]: blurred, over the noise */
     size_t n_column;
+    double *spare; /* [n_spare] scratch that grows as it is needed */
+    size_t n_spare;
     double *residual; /* [h][w], over the noise */
     double *data;     /* [h][w] scratch */
 };
@@ -63,6 +65,7 @@ lm_fit *lm_fit_free(lm_fit *fit)
     lm_free(fit->inverse);
     lm_free(fit->sky);
     lm_free(fit->column);
+    lm_free(fit->spare);
     return lm_free(fit);
 }
 
@@ -245,6 +248,15 @@ static lm_status room_for(lm_fit *fit, size_t n, lm_error *err)
     return LM_OK;
 }
 
+static double *spare(lm_fit *fit, size_t n)
+{
+    if (n <= fit->n_spare) return fit->spare;
+    fit->spare = lm_free(fit->spare);
+    fit->spare = lm_alloc(n, sizeof *fit->spare);
+    fit->n_spare = fit->spare ? n : 0;
+    return fit->spare;
+}
+
 static double dot(size_t n, const double *a, const double *b)
 {
     return cblas_ddot((int)n, a, 1, b, 1);
@@ -367,7 +379,7 @@ static void slopes(lm_fit *fit, const lm_fit_scene *scene, size_t k, const size_
 static lm_status backwards(lm_fit *fit, const lm_fit_scene *scene, size_t k, const size_t *which, double *factor,
                            const double *amplitude, const lm_fit_gradient *to, lm_error *err)
 {
-    LM_OWN(lm_memory) room = lm_alloc(4 * fit->n_rays, sizeof(double));
+    double *room = spare(fit, 4 * fit->n_rays);
     if (!room) return LM_NOMEM(err);
     if (!inverse_of(k, factor)) return LM_FAIL(err, LM_EINPUT, "the linear components depend on one another");
     for (size_t i = 0; i < k; i++)
@@ -465,9 +477,8 @@ lm_status lm_fit_fisher(lm_fit *fit, const lm_fit_scene *scene, const unsigned *
 {
     size_t pixels = fit->h * fit->w, which[LM_FIT_LIGHTS];
     double factor[LM_FIT_LIGHTS * LM_FIT_LIGHTS], found[LM_FIT_LIGHTS], amplitude[LM_FIT_LIGHTS], ln_A;
-    LM_OWN(lm_memory) room = lm_alloc(n * pixels + 4 * fit->n_rays, sizeof(double));
-    double *slope = room, *images = slope + 4 * fit->n_rays;
-    if (!room) return LM_NOMEM(err);
+    double *slope = spare(fit, n * pixels + 4 * fit->n_rays), *images = slope + 4 * fit->n_rays;
+    if (!slope) return LM_NOMEM(err);
     LM_TRY(make_columns(fit, scene, err));
     size_t k = split_lights(fit, scene, which);
     LM_TRY(solve(fit, k, which, factor, found, &ln_A, err));

@@ -1,6 +1,8 @@
 /* Mass models: tables, checks, and loops over positions. The formulas are in mass.inc. */
 #include "operators/core/lensing/mass.h"
 
+#include "operators/core/lensing/mass_fast.h"
+
 #include <complex.h>
 #include <stdbool.h>
 #include <string.h>
@@ -162,6 +164,7 @@ static void add(const lm_mass_maps *to, size_t i, const place_real *at)
 
 void lm_mass_add(const lm_mass *mass, size_t n, const double *x, const double *y, const lm_mass_maps *to)
 {
+    if (!to->psi && lm_mass_fast_add(mass, n, x, y, to)) return;
     for (size_t i = 0; i < n; i++) {
         place_real at = place_at_real(mass->kind, mass->p, x[i], y[i]);
         add(to, i, &at);
@@ -177,6 +180,7 @@ static double complex with_step(double value, double step)
 void lm_mass_derive(const lm_mass *mass, int by, size_t n, const double *x, const double *y, const lm_mass_maps *to)
 {
     static const double h = 1e-40;
+    if (lm_mass_fast_derive(mass, by, n, x, y, to)) return;
     double complex p[LM_MASS_MOST];
     for (int k = 0; k < LM_MASS_MOST; k++) p[k] = with_step(mass->p[k], k == by ? h : 0);
     for (size_t i = 0; i < n; i++) {

@@ -350,3 +350,87 @@ TEST(tarp_of_one_simulation_with_one_draw)
     lm_record_unref(out);
     lm_record_unref(record);
 }
+
+/* ---- columns and attributes ----------------------------------------------------------------------------------------- */
+
+/* Adds the other form of the input: samples with a column more in front and the others in reverse order, and attributes. */
+static void add_named(lm_record *record, size_t m, size_t d)
+{
+    static const char *const names[] = {"spare", "spare,e1", "spare,e1,theta_E"}, *const attrs[] = {"theta_E", "e1"};
+    double samples[64 * 3];
+    const double *draws = data(record, "draws"), *truth = data(record, "truth");
+    CHECK(m <= 64 && d == 2);
+    for (size_t j = 0; j < m; j++) {
+        samples[j * 3] = 1e6 * (double)j;
+        for (size_t k = 0; k < d; k++) samples[j * 3 + d - k] = draws[j * d + k];
+    }
+    record_f64(record, "samples", samples, 2, (size_t[]){m, 3});
+    for (size_t k = 0; k < d; k++) record_set(record, attrs[k], lm_real(truth[k]));
+    record_set(record, "names", lm_text_value(names[d]));
+    record_set(record, "ess", lm_real(11.5));
+}
+
+static lm_record **named_records(size_t n, size_t m)
+{
+    lm_record **records = toy_records((toy){.n = n, .m = m, .d = 2, .width = 1}, 12);
+    for (size_t i = 0; i < n; i++) add_named(records[i], m, 2);
+    return records;
+}
+
+TEST(tarp_takes_columns_by_name)
+{
+    enum { N = 80, M = 40 };
+    lm_record **records = named_records(N, M);
+    const lm_record *const *members = (const lm_record *const *)records;
+    lm_record *a = apply_gather(&lm_op_coverage_tarp, "{\"references\": \"derived\"}", members, N);
+    lm_record *b = apply_gather(&lm_op_coverage_tarp,
+                                "{\"references\": \"derived\", \"parameters\": [\"theta_E\", \"e1\"]}", members, N);
+    NEAR_ARRAY(data(a, "f"), data(b, "f"), N, ABS(0));
+    NEAR_ARRAY(data(a, "ecp"), data(b, "ecp"), 9, ABS(0));
+    EQUAL_INT(attr(b, "n_samples"), M);
+    lm_record_unref(a);
+    lm_record_unref(b);
+    drop(records, N);
+}
+
+TEST(tarp_thins_draws)
+{
+    enum { N = 10, M = 40 };
+    lm_record **records = named_records(N, M);
+    const lm_record *const *members = (const lm_record *const *)records;
+    lm_record *a = apply_gather(&lm_op_coverage_tarp, "{\"thin\": 8, \"references\": \"derived\"}", members, N);
+    lm_record *b =
+        apply_gather(&lm_op_coverage_tarp, "{\"parameters\": [\"theta_E\", \"e1\"], \"thin_to\": \"ess\"}", members, N);
+    EQUAL_INT(attr(a, "n_samples"), 5); /* one in 9: 8 has a factor in common with 40 */
+    EQUAL_INT(attr(b, "n_samples"), 6); /* 40/11.5 is more than 3; 4, 5 and 6 have one, too */
+    for (size_t i = 0; i < N; i++) NEAR(data(a, "f")[i] * 5, floor(data(a, "f")[i] * 5 + 0.5), ABS(1e-12));
+    lm_record_unref(a);
+    lm_record_unref(b);
+    drop(records, N);
+}
+
+TEST(tarp_names_what_a_named_form_lacks)
+{
+    lm_error err = {0};
+    lm_record **records = named_records(12, 20);
+    EQUAL_INT(try("{\"parameters\": [\"theta_E\", \"e2\"], \"truths\": [\"theta_E\", \"e1\"]}", records, 12, &err),
+              LM_EINPUT);
+    CONTAINS(err.text, "simulation \"sim-0\" has no parameter \"e2\"");
+    EQUAL_INT(try("{\"parameters\": [\"theta_E\"], \"truths\": [\"theta\"]}", records, 12, &err), LM_EINPUT);
+    CONTAINS(err.text, "simulation \"sim-0\" has no attribute \"theta\"");
+    EQUAL_INT(try("{\"truths\": [\"theta\"]}", records, 12, &err), LM_EGRAPH);
+    for (size_t i = 0; i < 12; i++) { /* the truth overwritten by one of the middle draws */
+        const double *x = data(records[i], "draws");
+        for (size_t j = 0; j < 20; j++) {
+            size_t below = 0;
+            for (size_t l = 0; l < 20; l++) below += x[l * 2] < x[j * 2];
+            if (below == 9) record_set(records[i], "theta_E", lm_real(x[j * 2]));
+        }
+    }
+    EQUAL_INT(try("{\"parameters\": [\"theta_E\"]}", records, 12, &err), LM_EINPUT);
+    CONTAINS(err.text, "holds what the inference found, not the truth");
+    lm_record_drop(records[0], "truth");
+    EQUAL_INT(try("{}", records, 1, &err), LM_EINPUT);
+    CONTAINS(err.text, "no tensor \"truth\", but \"samples\"");
+    drop(records, 12);
+}

@@ -203,7 +203,7 @@ static const struct {
     {"deconvolve.", ROUNDED},       /* FFTW's order of operations follows the processor */
     {"compare.residuals", ROUNDED}, /* the same, and gamma functions */
     {"compare.pqmass", ROUNDED},    /* incomplete gamma functions of libm */
-    {"coverage.tarp", ROUNDED},     /* exp and log of libm */
+    {"coverage.", ROUNDED},     /* exp and log of libm */
     {"image.smooth", ROUNDED},      /* exp of libm */
     {"image.noise", FREE}, /* its draws follow the digest of the library that it is in, which is the compiler's */
     {"lens.", ROUNDED},    /* libm */

@@ -5,9 +5,11 @@
 #include "operators/core/lensing/mass.h"
 #include "runtime/alloc.h"
 
-#include <math.h>
+#include <complex.h>
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
+#include <tgmath.h>
 
 enum { SIDE = 64, PIXELS = SIDE * SIDE, MAPS = 6 };
 
@@ -276,6 +278,154 @@ TEST(models_meet_at_their_limits)
     maps_of(&whole, 1, PLACES, x, y, near);
     for (size_t m = 0; m < 2; m++)
         NEAR_ARRAY(far + m * PLACES, near + m * PLACES, PLACES, REL(2e-3)); /* of order x/tau */
+}
+
+/* ---- blocks of positions, against the definitions ------------------------------------------------------------------- */
+
+/* The definitions in long double, whose cancellations near the centre of a halo are 2000 times smaller. */
+#define TINY 1e-24L
+#define FLOOR 1e-9L
+#define T long double
+#define REAL(z) ((double)(z))
+#define NAME(name) name##_long
+static lm_mass_model models[LM_MASS_KINDS]; /* what mass.inc wants to know: where centres are */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#include "operators/core/lensing/mass.inc"
+#pragma GCC diagnostic pop
+#undef T
+#undef REAL
+#undef NAME
+
+static void long_maps_of(const lm_mass *mass, size_t n, const double *x, const double *y, double *ret)
+{
+    for (unsigned kind = 0; kind < LM_MASS_KINDS; kind++) models[kind] = *lm_mass_model_of((lm_mass_kind)kind);
+    long double p[LM_MASS_MOST];
+    for (size_t i = 0; i < LM_MASS_MOST; i++) p[i] = mass->p[i];
+    for (size_t i = 0; i < n; i++) {
+        place_long at = place_at_long(mass->kind, p, x[i], y[i]);
+        long double values[MAPS] = {at.ax, at.ay, at.kappa, at.psi, at.g1, at.g2};
+        for (size_t m = 0; m < MAPS; m++) ret[m * n + i] = (double)values[m];
+    }
+}
+
+/* Deflection relative to its length, convergence and shear to their sum. */
+static void blocks_meet(const lm_mass *mass, size_t n, const double *x, const double *y, double tolerance)
+{
+    double *got = lm_alloc(2 * MAPS * n, sizeof *got), *want = got + MAPS * n;
+    CHECK(got);
+    lm_mass_maps maps = {NULL, got, got + n, got + 2 * n, got + 4 * n, got + 5 * n};
+    lm_mass_add(mass, n, x, y, &maps);
+    long_maps_of(mass, n, x, y, want);
+    for (size_t i = 0; i < n; i++) {
+        double alpha = hypot(want[i], want[n + i]),
+               shape = fabs(want[2 * n + i]) + hypot(want[4 * n + i], want[5 * n + i]);
+        for (size_t m = 0; m < MAPS; m++) {
+            double off = fabs(got[m * n + i] - want[m * n + i]), size = m < 2 ? alpha : shape;
+            if (m != 3 && !(off <= tolerance * size))
+                FAIL("%s, map %zu at (%g, %g): %.17g, defined as %.17g", lm_mass_model_of(mass->kind)->name, m, x[i],
+                     y[i], got[m * n + i], want[m * n + i]);
+        }
+    }
+    lm_free(got);
+}
+
+TEST(blocks_equal_the_definitions)
+{
+    if (LDBL_MANT_DIG <= DBL_MANT_DIG) SKIP("long double is double here");
+    enum { N = 1003 }; /* not a whole number of blocks */
+    double x[N], y[N];
+    static const double q[] = {0.05, 0.2, 0.4, 0.8, 0.9999999, 1}, slopes[] = {0.5, 0.95, 1, 1.4};
+    for (size_t i = 0; i < N; i++) {
+        double r = 0.02 * pow(1000, (double)i / N), turn = 2.39996 * (double)i; /* 0.02 to 20 arcsec */
+        x[i] = 0.03 + r * cos(turn);
+        y[i] = -0.02 + r * sin(turn);
+    }
+    for (size_t k = 0; k < SOME; k++) blocks_meet(&some[k], N, x, y, 3e-13); /* tNFW, far out: terms cancel to 1/u */
+    for (size_t k = 0; k < sizeof q / sizeof *q; k++) {
+        /* atanh near 1 turns the rounding of q^2 into 1/q^2 as much */
+        double tolerance = 2e-15 + 2e-16 / (q[k] * q[k]);
+        blocks_meet(&(lm_mass){LM_MASS_SIE, {1.3, q[k], 0.4, 0, 0.03, -0.02}}, N, x, y, tolerance);
+        blocks_meet(&(lm_mass){LM_MASS_SIE, {1.3, q[k], 2.1, 0.2, 0, 0}}, N, x, y, tolerance);
+        for (size_t j = 0; j < sizeof slopes / sizeof *slopes; j++)
+            blocks_meet(&(lm_mass){LM_MASS_EPL, {1.3, slopes[j], q[k], 0.4, 0.03, -0.02}}, N, x, y, 1e-13);
+    }
+    static const double tau[] = {0.1, 1, 5, 100};
+    for (size_t k = 0; k < sizeof tau / sizeof *tau; k++)
+        blocks_meet(&(lm_mass){LM_MASS_TNFW, {0.4, 1.2, tau[k], 0.03, -0.02}}, N, x, y, k ? 1e-13 : 1e-11);
+}
+
+/* One position, or many: the same bits, wherever it stands in a block. (A power law is left to mass.inc for a few.) */
+TEST(a_value_does_not_depend_on_its_neighbours)
+{
+    double x[PLACES], y[PLACES], all[MAPS * PLACES] = {0};
+    places(x, y);
+    for (size_t k = 0; k < SOME; k++) {
+        memset(all, 0, sizeof all);
+        lm_mass_add(&some[k], PLACES, x, y, &(lm_mass_maps){.alpha_x = all, .alpha_y = all + PLACES});
+        for (size_t i = 0; i + 7 < PLACES; i += 3) {
+            double ax[7] = {0}, ay[7] = {0};
+            lm_mass_add(&some[k], 7, x + i, y + i, &(lm_mass_maps){.alpha_x = ax, .alpha_y = ay});
+            EQUAL_INT(memcmp(ax, all + i, sizeof ax), 0);
+            EQUAL_INT(memcmp(ay, all + PLACES + i, sizeof ay), 0);
+        }
+    }
+}
+
+TEST(undefined_positions_stay_undefined)
+{
+    double x[9] = {0, 1, NAN, 3, 4, 5, 6, 7, 8}, y[9] = {1, 1, 1, 1, NAN, 1, 1, 1, 1};
+    for (size_t k = 0; k < SOME; k++) {
+        double ax[9] = {0}, ay[9] = {0};
+        lm_mass_add(&some[k], 9, x, y, &(lm_mass_maps){.alpha_x = ax, .alpha_y = ay});
+        for (size_t i = 0; i < 9; i++) {
+            bool hole = i == 2 || i == 4;
+            if (hole ? isfinite(ax[i]) && isfinite(ay[i]) : !isfinite(ax[i]) || !isfinite(ay[i]))
+                FAIL("%s: (%g, %g) at (%g, %g)", lm_mass_model_of(some[k].kind)->name, ax[i], ay[i], x[i], y[i]);
+        }
+    }
+}
+
+/* Derivatives of the deflection alone have closed forms; asking for the potential too takes the complex step. */
+TEST(fast_derivatives_equal_the_complex_step)
+{
+    double x[PLACES], y[PLACES];
+    places(x, y);
+    for (size_t k = 0; k < SOME; k++)
+        for (int by = LM_BY_Y; by < (int)lm_mass_model_of(some[k].kind)->n_params; by++) {
+            if (some[k].kind == LM_MASS_MULTIPOLE && by == 0) continue;
+            double psi[PLACES] = {0}, want[2][PLACES] = {0}, got[2][PLACES] = {0};
+            lm_mass_derive(&some[k], by, PLACES, x, y, &(lm_mass_maps){psi, want[0], want[1], NULL, NULL, NULL});
+            lm_mass_derive(&some[k], by, PLACES, x, y, &(lm_mass_maps){.alpha_x = got[0], .alpha_y = got[1]});
+            bool halo =
+                some[k].kind == LM_MASS_NFW || some[k].kind == LM_MASS_TNFW; /* the step's terms cancel to u^2 */
+            for (size_t i = 0; i < PLACES; i++)
+                for (size_t m = 0; m < 2; m++)
+                    if (!(fabs(got[m][i] - want[m][i]) <=
+                          (halo ? 1e-10 : 1e-12) * (hypot(want[0][i], want[1][i]) + 1e-2)))
+                        FAIL("%s, case %zu, by %d at (%g, %g): %.15g, by complex step %.15g",
+                             lm_mass_model_of(some[k].kind)->name, k, by, x[i], y[i], got[m][i], want[m][i]);
+        }
+}
+
+/* A model of no strength does nothing, and its derivative by the strength is finite. */
+TEST(strengths_of_zero)
+{
+    double x[PLACES], y[PLACES];
+    places(x, y);
+    for (size_t k = 0; k < SOME; k++) {
+        if (some[k].kind == LM_MASS_MULTIPOLE || some[k].kind == LM_MASS_SHEAR) continue;
+        if (some[k].kind == LM_MASS_EPL && some[k].p[1] < 1) continue; /* theta_E^t has no slope at 0 */
+        lm_mass none = some[k];
+        none.p[0] = 0;
+        double a[2][PLACES] = {0}, d[2][PLACES] = {0};
+        lm_mass_add(&none, PLACES, x, y, &(lm_mass_maps){.alpha_x = a[0], .alpha_y = a[1]});
+        lm_mass_derive(&none, 0, PLACES, x, y, &(lm_mass_maps){.alpha_x = d[0], .alpha_y = d[1]});
+        for (size_t i = 0; i < PLACES; i++) {
+            CHECK(a[0][i] == 0 && a[1][i] == 0);
+            CHECK(isfinite(d[0][i]) && isfinite(d[1][i]));
+        }
+    }
 }
 
 /* On both sides of a radius where a series takes over, the values go on as they did. */
