@@ -2,6 +2,7 @@
 #include "tests/apply.h"
 #include "tests/test.h"
 
+#include "operators/core/lensing/mass.h"
 #include "runtime/record.h"
 
 #include <math.h>
@@ -132,6 +133,118 @@ TEST(what_is_no_distribution_is_told)
     refused("{\"correlated\": [{\"names\": [\"a\", \"b\"], \"mean\": [0, 0], \"covariance\": [[1, 0.2], [0.1, 1]]}]}",
             "not symmetric");
     refused("{\"correlated\": [{\"names\": [\"a\"], \"mean\": [0], \"covariance\": [[1]], \"min\": [50]}]}", "none of");
+}
+
+static const lm_tensor *table(const lm_record *record, const char *name, size_t columns)
+{
+    const lm_tensor *tensor = lm_record_tensor(record, name);
+    if (!tensor || tensor->dtype != LM_F64 || tensor->ndim != 2 || tensor->shape[1] != columns) FAIL("no \"%s\"", name);
+    return tensor;
+}
+
+/* Rows are the parameters of lens.maps' and lens.simulate's {type: tnfw, table: subhaloes}. */
+TEST(haloes_are_masses_by_rows)
+{
+    LM_OWN(lm_record) in = record_new("survey");
+    record_set(in, "z", lm_real(0.5));
+    LM_OWN(lm_record)
+    out = drawn("{\"z_lens\": \"{z}\", \"z_source\": 1.5, \"subhaloes\": {\"radius\": 2, \"x\": 1, \"m_min\": 1e7}, "
+                "\"line_of_sight\": {\"dz\": 0.1, \"m_max\": 1e9}}",
+                in, 0);
+    const lm_tensor *subs = table(out, "subhaloes", 8), *others = table(out, "line_of_sight", 8),
+                    *sheets = table(out, "sheets", 5);
+    CHECK(subs->shape[0] > 50 && others->shape[0] > 200);
+    EQUAL_INT(sheets->shape[0], 16); /* five planes before the lens, ten behind, and the lens */
+    const lm_tensor *const both[] = {subs, others};
+    for (int k = 0; k < 2; k++)
+        for (size_t i = 0; i < both[k]->shape[0]; i++) {
+            const double *row = (const double *)both[k]->data + 8 * i;
+            lm_mass mass = {.kind = LM_MASS_TNFW};
+            lm_error err = {0};
+            memcpy(mass.p, row, 5 * sizeof *row);
+            OK(lm_mass_check(&mass, &err), &err);
+            CHECK(row[6] >= 1e6 && row[6] <= 1e10 && row[7] > 1);
+            if (k == 0) CHECK(hypot(row[3] - 1, row[4]) <= 2 && row[5] == 0.5 && row[6] >= 1e7);
+            else CHECK(hypot(row[3], row[4]) <= 3 && row[5] > 0 && row[5] < 1.5 && row[6] <= 1e9);
+            CHECK(k == 0 || i == 0 || row[5] >= row[5 - 8]);
+        }
+    const double *sheet = sheets->data;
+    for (size_t i = 0; i < 16; i++, sheet += 5) {
+        NEAR(sheet[3], i < 5 ? 0.1 * (double)i + 0.05 : i == 5 ? 0.5 : 0.1 * (double)i - 0.05, REL(1e-12));
+        CHECK(sheet[0] < 0 && sheet[0] > -0.1);
+        CHECK(i == 5 ? sheet[4] == 2 : i < 5 ? sheet[4] == 3 : sheet[4] < 3);
+        CHECK(sheet[1] == (i == 5 ? 1 : 0) && sheet[2] == 0);
+    }
+    LM_OWN(lm_record) fixed = drawn("{\"z_lens\": 0.5, \"z_source\": 1.5, \"subhaloes\": {\"radius\": 2, \"x\": 1, "
+                                    "\"m_min\": 1e7}, \"line_of_sight\": {\"dz\": 0.1, \"m_max\": 1e9}}",
+                                    in, 0);
+    NEAR_ARRAY((const double *)table(fixed, "sheets", 5)->data, (const double *)sheets->data, 48,
+               ABS(0)); /* planned once */
+}
+
+/* What the node draws is known to its populations, before the input's attribute of the same name. */
+TEST(a_population_follows_what_was_drawn)
+{
+    LM_OWN(lm_record) in = record_new("survey");
+    record_set(in, "sigma_sub", lm_real(1e6));
+    record_set(in, "z_lens", lm_real(0.4));
+    record_set(in, "z_source", lm_real(2));
+    double per[40], mean = 0;
+    for (uint64_t i = 0; i < 40; i++) {
+        LM_OWN(lm_record)
+        out = drawn("{\"draw\": {\"sigma_sub\": {\"uniform\": [0.005, 0.05]}}, \"subhaloes\": {\"sigma_sub\": "
+                    "\"{sigma_sub}\", \"m_min\": 1e7}}",
+                    in, i);
+        CHECK(!lm_record_tensor(out, "line_of_sight"));
+        per[i] = (double)table(out, "subhaloes", 8)->shape[0] / at(out, "sigma_sub");
+        mean += per[i] / 40;
+    }
+    double least = 0.005 * mean; /* haloes where there are fewest */
+    CHECK(least > 20);
+    for (int i = 0; i < 40; i++) NEAR(per[i] / mean, 1, ABS(5 / sqrt(least)));
+}
+
+TEST(warm_dark_matter_by_a_particle)
+{
+    LM_OWN(lm_record) in = record_new("survey");
+    double n[2] = {0};
+    for (uint64_t i = 0; i < 10; i++)
+        for (int k = 0; k < 2; k++) {
+            LM_OWN(lm_record)
+            out = drawn(k ? "{\"z_lens\": 0.5, \"z_source\": 1, \"subhaloes\": {\"m_keV\": 3, \"warm\": [1e9, 1, -1]}}"
+                          : "{\"z_lens\": 0.5, \"z_source\": 1, \"subhaloes\": {\"m_hm\": 5.1e8}}",
+                        in, i);
+            n[k] += (double)table(out, "subhaloes", 8)->shape[0];
+        }
+    CHECK(n[0] > 1000);      /* the default leaves a part */
+    NEAR(n[1], 0, ABS(0.5)); /* this law leaves none */
+}
+
+TEST(what_is_no_population_is_told)
+{
+#define Z "\"z_lens\": 0.5, \"z_source\": 1.5, "
+    refused("{" Z "\"subhaloes\": {\"sigma\": 1}}", "there is no \"sigma\"");
+    refused("{" Z "\"line_of_sight\": {\"sigma_sub\": 1}}", "there is no \"sigma_sub\"");
+    refused("{" Z "\"subhaloes\": {\"m_keV\": 3, \"m_hm\": 1e7}}", "both m_keV and m_hm");
+    refused("{" Z "\"subhaloes\": {\"m_keV\": 0}}", "m_keV = 0");
+    refused("{" Z "\"subhaloes\": {\"warm\": [1, 2]}}", "three numbers");
+    refused("{" Z "\"subhaloes\": {\"concentration\": \"flat\"}}", "ludlow16 or duffy08");
+    refused("{" Z "\"subhaloes\": {\"scatter_in\": \"magnitudes\"}}", "ln or dex");
+    refused("{" Z "\"subhaloes\": {\"m_min\": \"many\"}}", "a number is wanted");
+    refused("{" Z "\"subhaloes\": {\"radius\": 1000}}", "r200");
+    refused("{" Z "\"line_of_sight\": {\"m_min\": 1e3, \"radius\": 1000}}", "haloes are expected");
+    refused("{" Z "\"Omega_b\": 0.4, \"line_of_sight\": {}}", "Omega_b = 0.4");
+    refused("{\"z_lens\": 1.5, \"z_source\": 0.5, \"subhaloes\": {}}", "not behind the lens");
+    refused("{\"subhaloes\": {}}", "z_lens");
+#undef Z
+}
+
+TEST(each_name_is_drawn_once)
+{
+    refused("{\"draw\": {\"a\": 1}, \"rows\": [\"a\"]}", "\"a\" is drawn twice");
+    refused("{\"correlated\": [{\"names\": [\"a\", \"a\"], \"mean\": [0, 0], \"covariance\": [[1, 0], [0, 1]]}]}",
+            "\"a\" is drawn twice");
+    refused("{\"draw\": {\"id\": 1}}", "the id is no attribute");
 }
 
 /* In one run the key is that of all parameters: names and indices are told apart by streams. */
