@@ -818,7 +818,7 @@ const lm_operator lm_op_infer_mcmc = {
         "calibrated posterior give amplitudes the prior that they were drawn from.",
     .example = "{mass: [{type: sie, theta_E: {uniform: [0.5, 1.5]}, e1: 0.1, e2: 0}], source: [{type: gaussian, sigma: "
                "0.2, x: 0.1, "
-               "y: {normal: [0, 0.1]}, q: 1}], pixel: 0.2, sampler: {steps: 3, starts: 1, walkers: 8}}",
+               "y: {normal: [0, 0.1]}, q: 1}], pixel: 0.2, sub: 1, sampler: {steps: 2, starts: 1, walkers: 8}}",
     .shape = LM_MAP,
     .flags = LM_RANDOM,
     .size = sizeof(mcmc),

@@ -203,14 +203,14 @@ static const struct {
     {"deconvolve.", ROUNDED},       /* FFTW's order of operations follows the processor */
     {"compare.residuals", ROUNDED}, /* the same, and gamma functions */
     {"compare.pqmass", ROUNDED},    /* incomplete gamma functions of libm */
-    {"coverage.", ROUNDED},     /* exp and log of libm */
+    {"coverage.", ROUNDED},         /* exp and log of libm */
     {"image.smooth", ROUNDED},      /* exp of libm */
-    {"image.noise", FREE}, /* its draws follow the digest of the library that it is in, which is the compiler's */
-    {"lens.", ROUNDED},    /* libm */
+    {"image.noise", FREE},     /* its draws follow the digest of the library that it is in, which is the compiler's */
+    {"lens.", ROUNDED},        /* libm */
     {"reconstruct.", ROUNDED}, /* the kernels of BLAS follow the processor */
-    {"plot.", FREE},       /* letters are drawn by cairo with the machine's fonts */
-    {"process", ROUNDED},  /* NumPy */
-    {"set", ROUNDED},      /* its example takes a power: libm */
+    {"plot.", FREE},           /* letters are drawn by cairo with the machine's fonts */
+    {"process", ROUNDED},      /* NumPy */
+    {"set", ROUNDED},          /* its example takes a power: libm */
 };
 
 static int promise(const lm_operator *op)
