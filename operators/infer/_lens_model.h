@@ -21,7 +21,7 @@ extern const char *const lm_role_names[LM_ROLES];
 enum { LM_FREE_MOST = 64, LM_PARTS_MOST = 24 };
 
 typedef struct lm_free_param {
-    char name[64]; /* epl_theta_E, shear_gamma1, light_sersic1_R_e */
+    char name[96]; /* epl_theta_E, shear_gamma1, light_sersic1_R_e */
     const char *unit;
     lm_distribution prior;
 } lm_free_param;

@@ -2,6 +2,7 @@
 #include "operators/infer/_posterior.h"
 
 #include "operators/lens/_distribution.h"
+#include "operators/lens/_grid.h"
 #include "operators/lens/_mask.h"
 #include "operators/lens/_source.h"
 #include "runtime/alloc.h"
@@ -121,6 +122,7 @@ static lm_status read_psf(lm_posterior *p, lm_step *step, const char *name, lm_e
     if (!tensor) return LM_OK;
     if (tensor->ndim != 2)
         return LM_FAIL(err, LM_EINPUT, "tensor \"%s\" has %u axes, and a PSF has two", name, tensor->ndim);
+    LM_TRY(lm_psf_pixel_check(step, p->frame.pixel, err));
     const double *at = lm_step_peek_f64(step, tensor);
     if (!at) return LM_NOMEM(err);
     p->has_psf = true;

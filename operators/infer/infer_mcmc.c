@@ -607,7 +607,7 @@ static lm_status put_summary(job *j, const draws *d, lm_error *err)
     if (!column) return LM_NOMEM(err);
     for (size_t i = 0; d->n && i < dim; i++) {
         const lm_free_param *param = &j->posterior.model.params[i];
-        char name[80], comment[96];
+        char name[120], comment[96];
         for (size_t k = 0; k < d->n; k++) column[k] = d->x[k * dim + i];
         qsort(column, d->n, sizeof *column, ascending);
         double low = column[(size_t)(0.158655 * (double)(d->n - 1))],

@@ -43,3 +43,13 @@ void lm_grid_axes(const lm_frame *frame, double *x, double *y)
     for (size_t i = 0; i < frame->w; i++) x[i] = ((double)i - (double)(frame->w - 1) / 2) * frame->pixel + frame->x;
     for (size_t j = 0; j < frame->h; j++) y[j] = ((double)j - (double)(frame->h - 1) / 2) * frame->pixel + frame->y;
 }
+
+lm_status lm_psf_pixel_check(lm_step *step, double pixel, lm_error *err)
+{
+    double of_psf = lm_value_real(lm_record_value(lm_step_record(step, "in"), "psf_pixel"));
+    if (isnan(of_psf) || fabs(of_psf / pixel - 1) <= 1e-6) return LM_OK;
+    return LM_FAIL_HINT(
+        err, LM_EINPUT,
+        "Give a PSF on the image's pixels (lens.simulate makes one with sub: 1), or drop its \"psf_pixel\".",
+        "the PSF is on pixels of %g arcsec, and the image on pixels of %g", of_psf, pixel);
+}

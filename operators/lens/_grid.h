@@ -10,6 +10,10 @@ lm_status lm_grid_read(const json_t *tree, lm_frame *ret, lm_error *err);
 /* x of each column [w] and y of each row [h], the centres of pixels. */
 void lm_grid_axes(const lm_frame *frame, double *x, double *y);
 
+/* Is the PSF of the record on port "in" given on pixels of this size (arcsec)? What made it says so in the attribute "psf_pixel"; without one it is
+ * taken to be. LM_EINPUT tells both sizes. */
+lm_status lm_psf_pixel_check(lm_step *step, double pixel, lm_error *err);
+
 #define LM_GRID_SCHEMA                                                                                                 \
     "{\"type\": \"object\", \"required\": [\"shape\", \"pixel\"], \"additionalProperties\": false, \"properties\": "   \
     "{\"shape\": {\"type\": \"array\", \"items\": {\"type\": \"integer\", \"minimum\": 1}, \"minItems\": 2, "          \

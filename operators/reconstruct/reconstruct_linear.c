@@ -7,6 +7,7 @@
 #include "operators/_draw.h"
 #include "operators/core/lensing/inversion.h"
 #include "operators/lens/_components.h"
+#include "operators/lens/_grid.h"
 #include "operators/lens/_mask.h"
 #include "operators/lens/_source.h"
 
@@ -149,6 +150,7 @@ static lm_status read_inputs(const linear *s, lm_step *step, inputs *in, lm_erro
     LM_TRY(lm_masses_read(s->mass, "mass", step, &in->masses, &in->n_masses, err));
     LM_TRY(read_lights(s, step, in, err));
     if (!psf) return LM_OK;
+    LM_TRY(lm_psf_pixel_check(step, in->frame.pixel, err));
     const double *pixels = lm_step_peek_f64(step, psf);
     if (!pixels) return LM_NOMEM(err);
     LM_TRY(lm_psf_init(&in->psf, pixels, psf->shape[0], psf->shape[1], LM_PSF_MIDDLE, s->normalise, err));

@@ -321,7 +321,7 @@ static lm_status fill_plane(lm_population *p, const lm_field_params *f, const lm
                             double to, plane *at, lm_error *err)
 {
     const lm_cosmology *c = &lm_matter_peek(p->matter)->cosmology;
-    double z = (from + to) / 2, space, mpc;
+    double z = (from + to) / 2, space = 0, mpc = 0;
     LM_TRY(lm_lens_geometry_of(c, z, lens->z_s, &at->geometry, err));
     LM_TRY(volume(c, lens, from, to, f->kind.radius, &space, err));
     at->told.z = z;
