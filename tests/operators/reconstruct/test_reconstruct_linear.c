@@ -297,8 +297,11 @@ TEST(what_cannot_be_is_told)
         CONTAINS(err.text, cases[k].text);
     }
     lm_error err = {0};
-    LM_OWN(lm_record) bare = observe(0, false, false);
     LM_OWN(lm_record) out = NULL;
+    record_set(in, "psf_pixel", lm_real(0.04));
+    EQUAL_INT(linear("{}", in, &out, &err), LM_EINPUT);
+    CONTAINS(err.text, "the PSF is on pixels of 0.04 arcsec, and the image on pixels of 0.08");
+    LM_OWN(lm_record) bare = observe(0, false, false);
     EQUAL_INT(linear("{\"mass\": [{\"type\": \"sis\", \"theta_E\": 1}]}", bare, &out, &err), LM_EINPUT);
     CONTAINS(err.text, "no number \"pixel\"");
     EQUAL_INT(linear("{\"pixel\": 0.08}", bare, &out, &err), LM_EINPUT); /* a record without a lens */
