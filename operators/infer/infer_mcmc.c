@@ -679,7 +679,7 @@ static lm_status put_einstein(job *j, const draws *d, lm_error *err)
     double radius[RADII];
     size_t n = 0;
     lm_error ignored;
-    for (size_t k = 0; k <= RADII && d->n; k++) {
+    for (size_t k = d->n < 10 * RADII ? RADII : 0; k <= RADII && d->n; k++) { /* too few: the best sample's alone */
         LM_OWN(lm_curves) curves = NULL;
         lm_sample sample;
         const double *x = k == RADII ? d->best : d->x + (k * d->n / RADII) * j->target.dim;
