@@ -488,3 +488,19 @@ lm_status lm_cholesky_inverse(lm_cholesky *c, double *diagonal, const lm_symmetr
     if (ret_trace) *ret_trace = trace;
     return LM_OK;
 }
+
+/* ---- small ones: lower halves in rows are LAPACK's upper ones in columns ---- */
+
+bool lm_lower_factor(size_t n, double *a)
+{
+    int order = (int)n, info = 0;
+    if (n) dpotrf_("U", &order, a, &order, &info);
+    return info == 0;
+}
+
+bool lm_lower_inverse(size_t n, double *factor)
+{
+    int order = (int)n, info = 0;
+    if (n) dpotri_("U", &order, factor, &order, &info);
+    return info == 0;
+}

@@ -30,6 +30,11 @@ void lm_symmetric_done(lm_symmetric *matrix);
 /* ret [n] = matrix v */
 void lm_symmetric_apply(const lm_symmetric *matrix, const double *v, double *ret);
 
+/* For a few unknowns, in place, without an object. a [n][n]: its lower half becomes L, A = L L^T; false: not positive definite. */
+bool lm_lower_factor(size_t n, double *a);
+/* The lower half of A^-1 from that of L. */
+bool lm_lower_inverse(size_t n, double *factor);
+
 typedef struct lm_cholesky lm_cholesky;
 
 /* A place for factors, used again and again. One thread at a time. */

@@ -1,23 +1,11 @@
 /* Climbing a posterior. See _climb.h. */
 #include "operators/infer/_climb.h"
 
-#include "runtime/alloc.h"
+#include "operators/core/cholesky.h"
 
 #include <cblas.h>
 #include <math.h>
 #include <string.h>
-
-extern void dpotrf_(const char *uplo, const int *n, double *a, const int *lda, int *info);
-
-extern void dpotri_(const char *uplo, const int *n, double *a, const int *lda, int *info);
-
-/* Rows of a lower triangle are columns of LAPACK's upper one. */
-static bool factor(size_t n, double *a)
-{
-    int order = (int)n, info = 0;
-    dpotrf_("U", &order, a, &order, &info);
-    return info == 0;
-}
 
 void lm_laplace_at(const lm_laplace *g, const double *w, double *z)
 {
@@ -43,11 +31,9 @@ void lm_laplace_of_covariance(lm_laplace *g, double *covariance)
     size_t n = g->n;
     double diagonal[LM_FREE_MOST];
     for (size_t i = 0; i < n; i++) diagonal[i] = covariance[i * n + i];
-    int order = (int)n, info = 0;
-    bool good = factor(n, covariance);
-    if (good) dpotri_("U", &order, covariance, &order, &info);
+    bool good = lm_lower_factor(n, covariance) && lm_lower_inverse(n, covariance);
     memcpy(g->root, covariance, n * n * sizeof *g->root);
-    if (good && info == 0 && factor(n, g->root)) return;
+    if (good && lm_lower_factor(n, g->root)) return;
     memset(g->root, 0, n * n * sizeof *g->root);
     for (size_t i = 0; i < n; i++) g->root[i * n + i] = 1 / sqrt(diagonal[i]);
 }
@@ -57,7 +43,7 @@ static bool damped(lm_laplace *g, const double *F, double damping)
 {
     memcpy(g->root, F, g->n * g->n * sizeof *F);
     for (size_t i = 0; i < g->n; i++) g->root[i * g->n + i] *= 1 + damping;
-    return factor(g->n, g->root);
+    return lm_lower_factor(g->n, g->root);
 }
 
 /* One step uphill from z, with more and more damping until it is one. False: there is none. */

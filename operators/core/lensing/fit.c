@@ -7,6 +7,7 @@
  */
 #include "operators/core/lensing/fit.h"
 
+#include "operators/core/cholesky.h"
 #include "runtime/alloc.h"
 
 #include <cblas.h>
@@ -14,25 +15,6 @@
 #include <string.h>
 
 #define TWO_PI 6.283185307179586476925
-
-/* LAPACK: our lower triangles in rows are its upper ones in columns. */
-extern void dpotrf_(const char *uplo, const int *n, double *a, const int *lda, int *info);
-extern void dpotri_(const char *uplo, const int *n, double *a, const int *lda, int *info);
-
-static bool cholesky(size_t k, double *a)
-{
-    int n = (int)k, info = 0;
-    if (k) dpotrf_("U", &n, a, &n, &info);
-    return info == 0;
-}
-
-/* The lower half of the inverse, from the factor. */
-static bool inverse_of(size_t k, double *factor)
-{
-    int n = (int)k, info = 0;
-    if (k) dpotri_("U", &n, factor, &n, &info);
-    return info == 0;
-}
 
 struct lm_fit {
     size_t whole_h, whole_w, y0, x0;    /* the frame, and where the part of it that is worked on begins */
@@ -292,7 +274,7 @@ static lm_status solve(lm_fit *fit, size_t k, const size_t *which, double *facto
     }
     for (size_t i = 0; i < k; i++)
         for (size_t j = 0; j <= i; j++) factor[i * k + j] *= scale[i] * scale[j];
-    if (!cholesky(k, factor)) return LM_FAIL(err, LM_EINPUT, "the linear components depend on one another");
+    if (!lm_lower_factor(k, factor)) return LM_FAIL(err, LM_EINPUT, "the linear components depend on one another");
     *ret_ln_A = 0;
     for (size_t i = 0; i < k; i++) {
         if (!(factor[i * k + i] > 1e-7)) return LM_FAIL(err, LM_EINPUT, "the linear components depend on one another");
@@ -381,7 +363,7 @@ static lm_status backwards(lm_fit *fit, const lm_fit_scene *scene, size_t k, con
 {
     double *room = spare(fit, 4 * fit->n_rays);
     if (!room) return LM_NOMEM(err);
-    if (!inverse_of(k, factor)) return LM_FAIL(err, LM_EINPUT, "the linear components depend on one another");
+    if (!lm_lower_inverse(k, factor)) return LM_FAIL(err, LM_EINPUT, "the linear components depend on one another");
     for (size_t i = 0; i < k; i++)
         for (size_t j = i + 1; j < k; j++) factor[i * k + j] = factor[j * k + i];
     slopes(fit, scene, k, which, factor, amplitude, room, to);
